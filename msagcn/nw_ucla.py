@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CLASSES', 'TEST_VIEW', 'URL', 'parse_name', 'parse_clip', 'raw_files', 'read_nw_ucla', 'download']
 
-# %% ../nbs/22_nw_ucla.ipynb #812a6e9c
+# %% ../nbs/22_nw_ucla.ipynb #e722a88c
 import json, re, urllib.request, zipfile
 from pathlib import Path, PurePosixPath
 
@@ -15,7 +15,7 @@ from .clips import Clips, equal_content, leaked
 from .core import MsagcnError, Progress, content_hash, whole_file
 from .skeleton import UCLA20
 
-# %% ../nbs/22_nw_ucla.ipynb #07c4ef1c
+# %% ../nbs/22_nw_ucla.ipynb #2417c211
 CLASSES = {1: 'pick up with one hand', 2: 'pick up with two hands', 3: 'drop trash', 4: 'walk around', 5: 'sit down',
            6: 'stand up', 8: 'donning', 9: 'doffing', 11: 'throw', 12: 'carry'}
 _NAME = re.compile(r'a(\d\d)_s(\d\d)_e(\d\d)_v(\d\d)')
@@ -32,10 +32,11 @@ def parse_name(
     if view not in (1, 2, 3): raise MsagcnError(f'{name}: view {view} is not 1, 2 or 3')
     return list(CLASSES).index(action), subject, view
 
-# %% ../nbs/22_nw_ucla.ipynb #b9d1a7b7
+# %% ../nbs/22_nw_ucla.ipynb #626b1ba8
 def parse_clip(
     data: bytes,         # the file
     path: str,           # named in errors
+    named: bool = True,  # whether the file's name must follow the rule, and the label in the file the name
 ) -> np.ndarray:         # (T, 1, 20, 3) float64
     "A raw file's coordinates, checked: JSON, T×20×3, at least one frame, all finite, label as its name says."
     if not data.strip(): raise MsagcnError(f'{path}: empty file')
@@ -47,12 +48,13 @@ def parse_clip(
     if len(x) == 0: raise MsagcnError(f'{path}: zero frames')
     if x.ndim != 3 or x.shape[1:] != (UCLA20.V, 3): raise MsagcnError(f'{path}: skeletons are {"×".join(map(str, x.shape))}, not T×20×3')
     if not np.isfinite(x).all(): raise MsagcnError(f'{path}: coordinates that are NaN or infinite (frame {np.argwhere(~np.isfinite(x))[0][0]})')
+    if not named: return x[:, None]
     label = parse_name(PurePosixPath(path).stem)[0]
     if 'label' in clip and clip['label'] != label + 1:
         raise MsagcnError(f"{path}: label {clip['label']} where the name says {label + 1}")
     return x[:, None]
 
-# %% ../nbs/22_nw_ucla.ipynb #8d46e34f
+# %% ../nbs/22_nw_ucla.ipynb #3babfe19
 def raw_files(
     source,              # the zip, or a folder with the files, in `all_sqe` or directly
 ):                       # yields (path to name in errors, function that reads the bytes)
@@ -71,7 +73,7 @@ def raw_files(
                 if path.suffix == '.json': yield f'{source}:{name}', lambda name=name: archive.read(name)
     else: raise MsagcnError(f'{source}: no such file or folder (raw NW-UCLA: see DATA.md)')
 
-# %% ../nbs/22_nw_ucla.ipynb #a02c3201
+# %% ../nbs/22_nw_ucla.ipynb #1cd7d6a7
 def read_nw_ucla(
     source,              # zip or folder
     benchmark: str = 'nw_ucla',
@@ -96,7 +98,7 @@ def _read(source):
         except (OSError, zipfile.BadZipFile, RuntimeError) as e: raise MsagcnError(f'{path}: cannot read ({e})') from e
         yield path, parse_clip(data, path)
 
-# %% ../nbs/22_nw_ucla.ipynb #988552d4
+# %% ../nbs/22_nw_ucla.ipynb #1f886b93
 URL = 'https://www.dropbox.com/s/10pcm4pksjy6mkq/all_sqe.zip?dl=1'
 
 def download(
