@@ -1,0 +1,44 @@
+# make help lists the targets. The two that a newcomer needs: make demo, make test.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# Extra arguments for pip's installation of PyTorch, for instance an index with builds for your processor or GPU.
+TORCH_ARGS ?=
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help env demo test export readme lab clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+env: $(VENV)/.ready  ## the environment, pinned by constraints.txt (about a minute, 1.7 GB)
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt $(TORCH_ARGS) torch==2.13.0
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e .[dev]
+	@touch $@
+
+DEMO := -p data_dir demo/data
+DEMO_OUT := -p runs_dir demo/runs -p reports_dir demo/reports
+demo: env  ## raw files to a report, on generated data (some minutes); nothing outside demo/ is touched
+	msagcn prepare -p benchmark embedded $(DEMO)
+	msagcn train -f params/demo.yaml -p stream joint,bone $(DEMO) $(DEMO_OUT)
+	msagcn fuse -p recipe demo -p streams '[joint, bone]' -p reports_dir demo/reports
+	msagcn report -p recipe demo $(DEMO) $(DEMO_OUT)
+	@echo; echo "Open $(CURDIR)/demo/reports/embedded.html"
+
+test: env  ## everything: notebooks as tests, then tests/
+	nbdev_test --n_workers 2 --path nbs
+	pytest tests
+
+export: env  ## notebooks to msagcn/, cleaned
+	nbdev_export
+	nbdev_clean
+
+lab: env  ## JupyterLab on the notebooks
+	jupyter lab nbs
+
+clean:  ## what the demo made and caches; never data, runs or reports
+	rm -rf demo build dist .pytest_cache *.egg-info

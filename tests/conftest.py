@@ -1,0 +1,54 @@
+"""Shared by all tests: where things are, a tiny prepared data set, and how to start our command and other tools."""
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = Path(__file__).resolve().parents[2] / 'shared'
+os.environ.setdefault('MSAGCN_QUIET', '1')                    # no progress bars: stderr carries the messages that tests read
+
+TINY = dict(frames=8, width=40, batch_size=8, epochs=1, warmup=0, val_subjects='[1]', device='cpu')
+
+
+def need(path, what):
+    "The path, or skip the test saying what is not there."
+    path = Path(path)
+    if not path.exists(): pytest.skip(f'{what}: {path} is not there')
+    return path
+
+
+def tool(name):
+    "A command of the present environment, or skip."
+    path = shutil.which(name, path=f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}')
+    if path is None: pytest.skip(f'{name} is not installed')
+    return path
+
+
+def sh(*args, cwd=None, check=True, **env):
+    "Run a command with one thread; returns the finished process with its output as text."
+    done = subprocess.run([str(a) for a in args], cwd=cwd, env=os.environ | {'OMP_NUM_THREADS': '1'} | env, capture_output=True, text=True)
+    assert not check or done.returncode == 0, f'{args}: exit {done.returncode}\n{done.stdout}\n{done.stderr}'
+    return done
+
+
+def pairs(**parameters):
+    "`-p name value` for the command."
+    return [w for k, v in parameters.items() for w in ('-p', k, str(v))]
+
+
+def places(root):
+    "The three folders of a run, under `root`."
+    return {f'{k}_dir': str(Path(root) / k) for k in ('data', 'runs', 'reports')}
+
+
+@pytest.fixture(scope='session')
+def embedded(tmp_path_factory):
+    "A data folder with the embedded set of two people, 60 clips, prepared. Read it, never write to it."
+    from msagcn.experiment import PrepareParameters, prepare
+    data = tmp_path_factory.mktemp('embedded')
+    prepare(PrepareParameters(subjects=2, data_dir=str(data)))
+    return data
