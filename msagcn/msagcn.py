@@ -8,7 +8,7 @@ __all__ = ['CONTEXTS', 'Pointwise', 'by_hand', 'pointwise', 'Conv1x1', 'outer_so
            'shared_batch_norm', 'GatedSum', 'gated_sum', 'StageTemporalConv', 'Block', 'Retrospect', 'MSAGCN',
            'initialise', 'calibrate']
 
-# %% ../nbs/30_msagcn.ipynb #bfd3d77d
+# %% ../nbs/30_msagcn.ipynb #621e2239
 import math
 
 import torch
@@ -19,7 +19,7 @@ from .core import MsagcnError, seeded
 from .graph import relative_matrix, static_adjacency
 from .skeleton import Skeleton
 
-# %% ../nbs/30_msagcn.ipynb #a950bc85
+# %% ../nbs/30_msagcn.ipynb #06466a23
 class Pointwise(torch.autograd.Function):
     "`w x + b` for each clip: `x (N, C, L)`, `w (O, C)`, `b (O,)`, giving `(N, O, L)`."
     @staticmethod
@@ -50,7 +50,7 @@ class Conv1x1(nn.Conv2d):
     def __init__(self, c_in, c_out, stride=1): super().__init__(c_in, c_out, 1, (stride, 1))
     def forward(self, x): return pointwise(x[:, :, ::self.stride[0]], self.weight, self.bias)   # (N, C, T, V)
 
-# %% ../nbs/30_msagcn.ipynb #142bc4e1
+# %% ../nbs/30_msagcn.ipynb #3c7d9abc
 def outer_softmax(q: Tensor, k: Tensor) -> Tensor:   # (..., V), (..., V) -> (..., V, V)
     "Softmax over the last axis of the outer product `q_u k_v`."
     return (q[..., :, None]*k[..., None, :]).softmax(-1)
@@ -67,7 +67,7 @@ def stage_maps(
     joined = outer_softmax(k[:, :, :-1], q[:, :, 1:])/4       # (N, K, 3, V, V)
     return maps + F.pad(joined, (0, 0, 0, 0, 0, 1)) + F.pad(joined, (0, 0, 0, 0, 1, 0))
 
-# %% ../nbs/30_msagcn.ipynb #ea21f4d8
+# %% ../nbs/30_msagcn.ipynb #e2b7bffb
 CONTEXTS = ('batch', 'running', 'sample', 'none')
 
 class ChannelContext(torch.autograd.Function):
@@ -96,7 +96,7 @@ def channel_context(
     if by_hand(p): return ChannelContext.apply(p, a)
     return torch.einsum('nouv,o->nuv', torch.sigmoid(p[..., :, None] - p[..., None, :]), a)
 
-# %% ../nbs/30_msagcn.ipynb #44cdbfe5
+# %% ../nbs/30_msagcn.ipynb #041df1df
 def channel_classes(O: int) -> list[tuple[int, Tensor, Tensor]]:
     "Groups of classes of equal size: (channels per class, classes `(c,)` as 8·quarter + residue, their channels `(c, size)`)."
     o = torch.arange(O)
@@ -105,7 +105,7 @@ def channel_classes(O: int) -> list[tuple[int, Tensor, Tensor]]:
     return [(size, torch.tensor([c for c in range(32) if len(members[c]) == size]),
              torch.stack([m for m in members if len(m) == size])) for size in sorted({len(m) for m in members} - {0})]
 
-# %% ../nbs/30_msagcn.ipynb #53cb5481
+# %% ../nbs/30_msagcn.ipynb #314c7230
 def class_slices(groups):
     "For each group: where its channels and its classes lie, in class order."
     o = c = 0
@@ -149,7 +149,7 @@ class Aggregate(torch.autograd.Function):
             gb += rows.sum(1)
         return gx, gw.view(3, -1, gw.shape[1]), gb.view(3, -1, 1), gF, None, None, None
 
-# %% ../nbs/30_msagcn.ipynb #1db6f1f4
+# %% ../nbs/30_msagcn.ipynb #2a90cf3a
 class EdgeBranch(nn.Module):
     "Strongest response among the pairs of a joint with its nearest joints in feature space; constant along T."
     def __init__(self,
@@ -175,7 +175,7 @@ class EdgeBranch(nn.Module):
         strongest = F.leaky_relu(self.bn(pairs), .2).amax(-1, keepdim=True)
         return self.down(strongest).mT                                           # (N, O, 1, V)
 
-# %% ../nbs/30_msagcn.ipynb #c6013976
+# %% ../nbs/30_msagcn.ipynb #348e1534
 class StageGraphConv(nn.Module):
     "Multi-stage adaptive graph convolution: `(N, c_in, T, V)` to `(N, c_out, T, V)`."
     def __init__(self,
@@ -213,7 +213,7 @@ class StageGraphConv(nn.Module):
         y = torch.addcmul(self.edge(mean), self.aggregate(x, F_), gate)
         return F.relu(self.bn(y) + self.shortcut(x))
 
-# %% ../nbs/30_msagcn.ipynb #3171f3fd
+# %% ../nbs/30_msagcn.ipynb #d2175b47
 def _graphs(self, mean, maps=None):                                              # (N, C, V)
     "The aggregation matrices `(N, 3, 32, V, V)`, class = 8·quarter + residue."
     N, C, V = mean.shape
@@ -232,7 +232,7 @@ def _graphs(self, mean, maps=None):                                             
     return (attention[:, :, :, None]/2 + shared.view(-1, 3, 1, 8, V, V)).flatten(2, 3)
 StageGraphConv.graphs = _graphs
 
-# %% ../nbs/30_msagcn.ipynb #c0893a56
+# %% ../nbs/30_msagcn.ipynb #7b8926a2
 def _context_matrix(self, mean):                                                 # (N, C, V)
     "The context R: `(N, V, V)` under `sample`, else `(1, V, V)`."
     if self.context == 'running' and not self.training: return self.context_mean[None].to(mean.dtype)
@@ -248,7 +248,7 @@ def _context_matrix(self, mean):                                                
     return R
 StageGraphConv.context_matrix = _context_matrix
 
-# %% ../nbs/30_msagcn.ipynb #b7c60182
+# %% ../nbs/30_msagcn.ipynb #7f9eead3
 def _channel_gate(self, mean, F_):                                               # (N, C, V), (N, 3, 32, V, V)
     "`1 + sigmoid(z)`, z a convolution along channels of the mean of the aggregated features; `(N, O, 1, 1)`."
     x = self.project.weight.flatten(1).matmul(mean) + self.project.bias[:, None]  # (N, 3O, V)
@@ -259,15 +259,17 @@ def _channel_gate(self, mean, F_):                                              
 def _aggregate(self, x, F_):                                                      # (N, C, T, V), (N, 3, 32, V, V)
     "`y[n,o,t,v'] = sum over k, v of project(x)[n,k,o,t,v] F[n,k,class(o),v,v']`; `(N, O, T, V)`."
     w, b = self.project.weight.view(3, self.c_out, -1), self.project.bias.view(3, -1, 1)
-    if not by_hand(x):
-        p = pointwise(x, self.project.weight, self.project.bias).unflatten(1, (3, -1))      # (N, 3, O, T, V)
-        return sum(p[:, k] @ F_[:, k, self.class_of].to(p.dtype) for k in range(3))
-    F_ = F_ if len(self.groups) == 1 else F_.index_select(2, self.by_group)
-    return Aggregate.apply(x, w.index_select(1, self.by_class), b.index_select(1, self.by_class), F_.contiguous(),
-                           self.groups, self.by_class, self.by_channel)
+    w, b = w.index_select(1, self.by_class), b.index_select(1, self.by_class)
+    if len(self.groups) > 1: F_ = F_.index_select(2, self.by_group)
+    if by_hand(x): return Aggregate.apply(x, w, b, F_.contiguous(), self.groups, self.by_class, self.by_channel)
+    (N, C, T, V), parts = x.shape, []
+    p = F.conv2d(x, w.reshape(-1, C, 1, 1), b.flatten()).view(N, 3, -1, T, V)      # in class order
+    for o, c, L in class_slices(self.groups):
+        parts.append(sum(p[:, k, o].reshape(N*L, -1, V) @ F_[:, k, c].reshape(N*L, V, V).to(p.dtype) for k in range(3)).view(N, -1, T, V))
+    return torch.cat(parts, 1).index_select(1, self.by_channel)
 StageGraphConv.channel_gate, StageGraphConv.aggregate = _channel_gate, _aggregate
 
-# %% ../nbs/30_msagcn.ipynb #9a42a002
+# %% ../nbs/30_msagcn.ipynb #de78a89c
 def shared_batch_norm(
     bn: nn.BatchNorm2d,  # over c channels
     z: Tensor,           # (N, 2c, T, V): two inputs of the same layer, side by side
@@ -283,7 +285,7 @@ def shared_batch_norm(
     bn.num_batches_tracked += 2
     return y
 
-# %% ../nbs/30_msagcn.ipynb #b9422f0b
+# %% ../nbs/30_msagcn.ipynb #63689cfb
 class GatedSum(torch.autograd.Function):
     "`tanh(z) sigmoid(z)`, summed over the two halves of the channels."
     @staticmethod
@@ -303,7 +305,7 @@ def gated_sum(z: Tensor) -> Tensor:                                             
     "The two gated halves, summed."
     return GatedSum.apply(z) if by_hand(z) else (z.tanh()*z.sigmoid()).unflatten(1, (2, -1)).sum(1)
 
-# %% ../nbs/30_msagcn.ipynb #57e8003d
+# %% ../nbs/30_msagcn.ipynb #048b079c
 class StageTemporalConv(nn.Module):
     "Five temporal branches side by side: `(N, O, T, V)` to `(N, O, T/stride, V)`, T rounded up."
     def __init__(self,
@@ -333,7 +335,7 @@ class StageTemporalConv(nn.Module):
             self.max_bn(F.max_pool2d(third, (3, 1), (self.stride, 1), (1, 0))),
             self.attend_frames(slow[:, :c], maps), self.gate_frames(slow[:, c:], maps)], 1))
 
-# %% ../nbs/30_msagcn.ipynb #cbf3f17d
+# %% ../nbs/30_msagcn.ipynb #919a0937
 def _gate_stages(self, x, i):                                                    # (N, c, T, V) -> (N, c, T', V)
     "Branch i of the gated ones: the sum of two gated convolutions."
     z = shared_batch_norm(self.gated_bn[i], self.gated[i](x))                    # (N, 2c, T', V)
@@ -357,7 +359,7 @@ def _gate_frames(self, x, maps=None):                                           
 StageTemporalConv.gate_stages = _gate_stages
 StageTemporalConv.attend_frames, StageTemporalConv.gate_frames = _attend_frames, _gate_frames
 
-# %% ../nbs/30_msagcn.ipynb #a5092f74
+# %% ../nbs/30_msagcn.ipynb #20139ffe
 class Block(nn.Module):
     "Graph convolution, temporal convolution, residual."
     def __init__(self, c_in, c_out, A, frames, stride=1, residual=True, context='running'):
@@ -373,7 +375,7 @@ class Block(nn.Module):
         y = self.temporal(self.graph(x, maps), maps)
         return F.relu(y + self.residual(x)) if self.has_residual else y          # y is never negative
 
-# %% ../nbs/30_msagcn.ipynb #98133887
+# %% ../nbs/30_msagcn.ipynb #694496f3
 class Retrospect(nn.Module):
     "A look back: average over time, 1×1 convolution, BatchNorm, ReLU."
     def __init__(self, c_in, c_out):
@@ -382,7 +384,7 @@ class Retrospect(nn.Module):
     def forward(self, x, frames):                                                # (N, C, T, V) -> (N, c_out, frames, V)
         return F.relu(self.bn(self.conv(F.adaptive_avg_pool2d(x, (frames, x.shape[3])))))
 
-# %% ../nbs/30_msagcn.ipynb #7f158d56
+# %% ../nbs/30_msagcn.ipynb #23d87b9e
 class MSAGCN(nn.Module):
     "MSA-GCN for clips `(N, in_channels, T, V, M)`; returns logits `(N, num_classes)`."
     def __init__(self,
@@ -416,7 +418,7 @@ class MSAGCN(nn.Module):
         self.classify = nn.Linear(4*width, num_classes)
         with seeded(seed, 'weights'): initialise(self)
 
-# %% ../nbs/30_msagcn.ipynb #1485e42f
+# %% ../nbs/30_msagcn.ipynb #0d770766
 def initialise(model: 'MSAGCN') -> None:
     "Draw all weights as the release does, from the present generator."
     side_by_side = {m.enter: 5 for m in model.modules() if isinstance(m, StageTemporalConv)}
@@ -432,7 +434,7 @@ def initialise(model: 'MSAGCN') -> None:
     nn.init.normal_(model.position)
     nn.init.normal_(model.classify.weight, 0, math.sqrt(2/model.num_classes))
 
-# %% ../nbs/30_msagcn.ipynb #04022170
+# %% ../nbs/30_msagcn.ipynb #fed5fed7
 def _forward(self, x, maps=None):                                                # (N, C, T, V, M)
     if x.ndim != 5 or tuple(x.shape[1:]) != self.shape:
         raise MsagcnError(f'input is {tuple(x.shape)}, this model takes (N, {", ".join(map(str, self.shape))})')
@@ -450,7 +452,7 @@ def _forward(self, x, maps=None):                                               
     return self.classify(x.mean((2, 3)).view(N, M, -1).mean(1))
 MSAGCN.forward = _forward
 
-# %% ../nbs/30_msagcn.ipynb #fb674e28
+# %% ../nbs/30_msagcn.ipynb #87440e28
 def _maps(self, x) -> dict[int, dict[str, Tensor]]:
     """What the network looks through, by block (1 to 10): `static` (3, 8, V, V); `attention` (N·M, 3, 4, V, V);
     `context` (1 or N·M, V, V); `frames` (N·M, T', T'); `frame_gate` (N·M, T')."""
@@ -475,7 +477,7 @@ def _set_context(self, context: str):
     return self
 MSAGCN.maps, MSAGCN.require_context, MSAGCN.set_context = _maps, _require_context, _set_context
 
-# %% ../nbs/30_msagcn.ipynb #36571316
+# %% ../nbs/30_msagcn.ipynb #46f4d8a0
 @torch.no_grad()
 def calibrate(
     model: MSAGCN,

@@ -7,7 +7,7 @@ __all__ = ['COLOURS', 'LEFT', 'RIGHT', 'TRUNK', 'show_curves', 'show_confusion',
            'show_matrix', 'strongest_edges', 'show_edges_on_skeleton', 'show_learned', 'show_stages',
            'show_frame_attention']
 
-# %% ../nbs/25_viz.ipynb #39a1924c
+# %% ../nbs/25_viz.ipynb #32f5f362
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
@@ -15,7 +15,7 @@ from matplotlib.patches import FancyArrowPatch
 
 from .skeleton import Skeleton
 
-# %% ../nbs/25_viz.ipynb #dbd1dd33
+# %% ../nbs/25_viz.ipynb #ce8bdea0
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 LEFT, RIGHT, TRUNK = COLOURS[0], COLOURS[1], '0.35'
 
@@ -29,7 +29,7 @@ def _tidy(ax, title=''):
     ax.set_title(title, loc='left', fontsize=10)
     return ax
 
-# %% ../nbs/25_viz.ipynb #7552d8af
+# %% ../nbs/25_viz.ipynb #85fadbf2
 _LINES = {'train_top1': ('training clips', ':'), 'val_top1': ('held-out subjects', '-'), 'test_top1': ('test', '--')}
 
 def show_curves(
@@ -50,7 +50,7 @@ def show_curves(
     _tidy(left, 'loss in training'); _tidy(right, 'top-1 accuracy')
     return np.array([left, right])
 
-# %% ../nbs/25_viz.ipynb #e8510a90
+# %% ../nbs/25_viz.ipynb #f324cf06
 def show_confusion(
     scores: np.ndarray,  # (n, classes)
     labels: np.ndarray,  # (n,)
@@ -70,7 +70,7 @@ def show_confusion(
     plt.setp(ax.get_xticklabels(), rotation=40, ha='right', rotation_mode='anchor')
     return ax
 
-# %% ../nbs/25_viz.ipynb #fd88c99b
+# %% ../nbs/25_viz.ipynb #5417e394
 def show_per_class(
     scores: np.ndarray,  # (n, classes)
     labels: np.ndarray,  # (n,)
@@ -89,7 +89,7 @@ def show_per_class(
     ax.tick_params(labelsize=8)
     return ax
 
-# %% ../nbs/25_viz.ipynb #1533f93d
+# %% ../nbs/25_viz.ipynb #a9426f0e
 def draw_pose(ax, pose: np.ndarray, skeleton: Skeleton, faint: bool = False) -> None:
     "One pose (V, 3) as lines along the limbs."
     side = {'left': LEFT, 'right': RIGHT}
@@ -118,7 +118,7 @@ def show_skeletons(
     if title: fig.suptitle(title, fontsize=9, x=.01, ha='left')
     return axes[0]
 
-# %% ../nbs/25_viz.ipynb #e667fd89
+# %% ../nbs/25_viz.ipynb #91016f65
 def show_matrix(
     A: np.ndarray,       # (V, V)
     skeleton: Skeleton,
@@ -126,9 +126,10 @@ def show_matrix(
     ax=None,
     names: bool = True,  # write the joints' names
     limit: float|None = None,    # end of the colour scale
+    signed: bool|None = None,    # two-ended colours; by default if there are negative entries
 ):
-    "A matrix over joints; purple and orange if it has negative entries."
-    signed = A.min() < -1e-9
+    "A matrix over joints; purple is negative, orange positive, or cividis if nothing is negative."
+    signed = A.min() < -1e-9 if signed is None else signed
     limit = (limit or np.abs(A).max()) or 1
     ax = _axes(ax, 5.6 if names else 3, 4.8 if names else 2.8)
     ticks = list(skeleton.joints) if names else False
@@ -141,7 +142,7 @@ def show_matrix(
     ax.set_title(title, fontsize=9)
     return ax
 
-# %% ../nbs/25_viz.ipynb #48a6dbff
+# %% ../nbs/25_viz.ipynb #a14fc49f
 def strongest_edges(A: np.ndarray, k: int) -> list[tuple[int, int]]:
     "The k entries of largest size off the diagonal, as (row, column), strongest first; zeros are never among them."
     size = np.abs(A)*(1 - np.eye(len(A)))
@@ -167,7 +168,7 @@ def show_edges_on_skeleton(
     ax.set_title(title, fontsize=9)
     return ax
 
-# %% ../nbs/25_viz.ipynb #a3840a01
+# %% ../nbs/25_viz.ipynb #89f8e8d9
 def show_learned(
     start: np.ndarray,   # (K, V, V)
     learned: np.ndarray, # (K, V, V)
@@ -179,7 +180,7 @@ def show_learned(
     fig, axes = plt.subplots(3, len(start), figsize=(3*len(start), 7.6), squeeze=False, layout='constrained')
     for row, (name, A) in zip(axes, rows.items()):
         scale = np.abs(A).max() if name == 'difference' else max(np.abs(start).max(), np.abs(learned).max())
-        for ax, a, subset in zip(row, A, subsets): show_matrix(a, skeleton, f'{subset}: {name}', ax, names=False, limit=scale)
+        for ax, a, subset in zip(row, A, subsets): show_matrix(a, skeleton, f'{subset}: {name}', ax, False, scale, signed=True)
     return axes
 
 def show_stages(
@@ -194,7 +195,7 @@ def show_stages(
         show_matrix(attention[k, s], skeleton, f'{subsets[k]}, stage {s + 1}', axes[k, s], names=False, limit=attention.max())
     return axes
 
-# %% ../nbs/25_viz.ipynb #fb0a197b
+# %% ../nbs/25_viz.ipynb #89f09598
 def show_frame_attention(
     W: np.ndarray,       # (T, T): weight of frame t in the new frame m
     title: str = '',
