@@ -37,6 +37,10 @@ export: env  ## notebooks to msagcn/, cleaned
 	nbdev_export
 	nbdev_clean
 
+readme: env  ## README.md from nbs/index.ipynb, its tables from reports/
+	cd nbs && jupyter nbconvert --log-level=ERROR --to markdown --execute --TagRemovePreprocessor.enabled=True \
+		--TagRemovePreprocessor.remove_input_tags='["hide"]' --output-dir=$(or $(OUT),..) --output=README index.ipynb
+
 lab: env  ## JupyterLab on the notebooks
 	jupyter lab nbs
 

@@ -57,6 +57,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'msagcn.experiment.PrepareParameters': ('experiment.html#prepareparameters', 'msagcn/experiment.py'),
                                    'msagcn.experiment.ReportParameters': ('experiment.html#reportparameters', 'msagcn/experiment.py'),
                                    'msagcn.experiment.TrainParameters': ('experiment.html#trainparameters', 'msagcn/experiment.py'),
+                                   'msagcn.experiment.TrainParameters._device_is_here': ( 'experiment.html#trainparameters._device_is_here',
+                                                                                          'msagcn/experiment.py'),
                                    'msagcn.experiment.TrainParameters.plan': ( 'experiment.html#trainparameters.plan',
                                                                                'msagcn/experiment.py'),
                                    'msagcn.experiment.TrainParameters.run_id': ( 'experiment.html#trainparameters.run_id',

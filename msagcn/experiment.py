@@ -8,7 +8,7 @@ __all__ = ['Count', 'Word', 'Stream', 'Benchmark', 'RESULT_COLUMNS', 'FUSION_COL
            'build_model', 'locked', 'append_row', 'fit_parts', 'score', 'measure', 'finish_run', 'data_note', 'commit',
            'train', 'save_weights', 'load_weights', 'predict_file', 'fuse_streams']
 
-# %% ../nbs/60_experiment.ipynb #41e76fd7
+# %% ../nbs/60_experiment.ipynb #3663baab
 import difflib, json, os, subprocess, typing
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
@@ -31,7 +31,7 @@ from .streams import STREAMS, batch, store
 from .synthetic import write_synthetic
 from .train import Plan, fit
 
-# %% ../nbs/60_experiment.ipynb #ebae6272
+# %% ../nbs/60_experiment.ipynb #ce9bba35
 class Parameters(BaseModel):
     "Flat parameters of a runner; unknown names, wrong types and impossible values are refused."
     model_config = ConfigDict(extra='forbid', frozen=True, protected_namespaces=())
@@ -52,9 +52,10 @@ def _in_words(kind, problem):
     if problem['type'] == 'extra_forbidden':
         near = difflib.get_close_matches(name, kind.model_fields, 1)
         return f"{name}: no such parameter{f', did you mean {near[0]}?' if near else ''} There are: {', '.join(kind.model_fields)}"
+    if problem['type'] == 'value_error': return f"{name}: {problem['msg'].removeprefix('Value error, ')}"
     return f"{name}: {problem['msg'][0].lower()}{problem['msg'][1:]}, not {problem['input']!r}"
 
-# %% ../nbs/60_experiment.ipynb #88f77794
+# %% ../nbs/60_experiment.ipynb #a2e04ccf
 Count = Annotated[int, Field(ge=1)]
 Word = Annotated[str, Field(pattern=r'^[A-Za-z0-9_.]+$')]        # names that become parts of a run's name
 Stream = Literal[*STREAMS]
@@ -70,7 +71,7 @@ class PrepareParameters(Parameters):
     episodes: Annotated[int, Field(ge=1, le=99)] = 1    # of the embedded set
     seed: Annotated[int, Field(ge=0)] = 0               # of the embedded set
 
-# %% ../nbs/60_experiment.ipynb #561ac93d
+# %% ../nbs/60_experiment.ipynb #e2b3212a
 class TrainParameters(Parameters):
     "One run: one model, one stream, one seed."
     benchmark: Benchmark = 'embedded'
@@ -100,13 +101,20 @@ class TrainParameters(Parameters):
     data_dir: str = 'data'
     runs_dir: str = 'runs'
     reports_dir: str = 'reports'
+
+    @field_validator('device')
+    @classmethod
+    def _device_is_here(cls, name):
+        try: pick_device(name)
+        except MsagcnError as e: raise ValueError(str(e).removeprefix('device: ')) from None
+        return name
     @property
     def run_id(self) -> str: return f'{self.model}-{self.benchmark}-{self.recipe}-{self.stream}-s{self.seed}'
     @property
     def plan(self) -> Plan:
         return Plan(**{k: tuple(v) if isinstance(v, list) else v for k in Plan.__dataclass_fields__ for v in [getattr(self, k)]})
 
-# %% ../nbs/60_experiment.ipynb #c5e628ff
+# %% ../nbs/60_experiment.ipynb #d9c8f2e5
 class FuseParameters(Parameters):
     "Fusion of the streams of one recipe."
     benchmark: Benchmark = 'embedded'
@@ -124,7 +132,7 @@ class ReportParameters(Parameters):
     runs_dir: str = 'runs'
     reports_dir: str = 'reports'
 
-# %% ../nbs/60_experiment.ipynb #97e06b5a
+# %% ../nbs/60_experiment.ipynb #af59027a
 def prepare(p: PrepareParameters) -> Path:
     "Raw files to `data_dir/benchmark`: clips and manifest. Returns the manifest's path."
     source = Path(p.source or Path(p.data_dir)/'raw'/p.benchmark)
@@ -134,7 +142,7 @@ def prepare(p: PrepareParameters) -> Path:
     clips = read_nw_ucla(source, p.benchmark)
     return save_clips(clips, Path(p.data_dir)/p.benchmark, source=source.name)
 
-# %% ../nbs/60_experiment.ipynb #8875d51f
+# %% ../nbs/60_experiment.ipynb #b841188d
 _PLACES = {'data_dir', 'runs_dir', 'reports_dir', 'device', 'checkpoint_seconds'}      # do not change a result
 
 def open_run(p: TrainParameters, data_hash: str) -> Path:
@@ -146,7 +154,7 @@ def open_run(p: TrainParameters, data_hash: str) -> Path:
         for k in wanted:
             if there.get(k) != wanted[k]:
                 raise MsagcnError(f'{folder}: this run exists with {k}={there.get(k)!r}, now {wanted[k]!r}; give the recipe another name')
-    else: write_json(folder/'run.json', wanted)
+    else: write_json(folder/'run.json', wanted | {'commit': commit()})
     return folder
 
 def build_model(p: TrainParameters, clips: Clips) -> torch.nn.Module:
@@ -154,7 +162,7 @@ def build_model(p: TrainParameters, clips: Clips) -> torch.nn.Module:
     _, M, _, C = clips.frames.shape
     return MSAGCN(len(clips.classes), SKELETONS[clips.skeleton], p.frames, M, C, p.width, p.topology, p.context, p.seed)
 
-# %% ../nbs/60_experiment.ipynb #235502bc
+# %% ../nbs/60_experiment.ipynb #f58a7fad
 @contextmanager
 def locked(folder):
     "One writer at a time for the tables in a folder."
@@ -176,7 +184,7 @@ def append_row(path, row: dict, key: list[str]) -> bool:
         write_text(path, pd.concat([table, pd.DataFrame([text])]).to_csv(index=False, lineterminator='\n'))
         return True
 
-# %% ../nbs/60_experiment.ipynb #0509e7fe
+# %% ../nbs/60_experiment.ipynb #740e702b
 def fit_parts(p: TrainParameters, clips: Clips, folder) -> dict:
     "Train what the parameters ask for; returns `models`, `history` (of the tested one) and `val_history`."
     device, parts = pick_device(p.device), split(clips, p.val_subjects)
@@ -192,7 +200,7 @@ def fit_parts(p: TrainParameters, clips: Clips, folder) -> dict:
     tested, history = once('train', watch_test) if p.refit else (model, val_history)
     return dict(model=tested, val_model=model, history=history, val_history=val_history, store=s, parts=parts)
 
-# %% ../nbs/60_experiment.ipynb #0eb8f115
+# %% ../nbs/60_experiment.ipynb #b77efbb6
 def score(p: TrainParameters, clips: Clips, fitted: dict, part: str) -> Scores:
     "Scores of the held-out (`val`) or the test part, by the model that has not seen it."
     model = fitted['val_model' if part == 'val' else 'model']
@@ -210,7 +218,7 @@ def measure(clips: Clips, val: Scores, test: Scores|None, history: list[dict]) -
                       top1_clean=topk(test.scores[clean], test.labels[clean]), top1_best_on_test=max(watched, default=None),
                       n_test=len(clean), n_clean=int(clean.sum()))
 
-# %% ../nbs/60_experiment.ipynb #c70b6287
+# %% ../nbs/60_experiment.ipynb #b3f01538
 RESULT_COLUMNS = ('benchmark model recipe topology context stream seed precision epochs val_top1 top1 top5 top1_clean '
                   'top1_best_on_test n_test n_clean seconds device run_id').split()
 
@@ -227,7 +235,7 @@ def finish_run(p: TrainParameters, clips: Clips, fitted: dict, folder) -> dict:
         if name == 'history' or p.refit: write_text(out/f'{name}.csv', pd.DataFrame(fitted[name]).round(4).to_csv(index=False, lineterminator='\n'))
     both = fitted['history'] + (fitted['val_history'] if p.refit else [])
     metrics = p.model_dump(exclude=_PLACES) | measure(clips, val, test, fitted['history']) | dict(
-        run_id=p.run_id, seconds=round(sum(h['seconds'] for h in both), 1), data_hash=clips.data_hash, commit=commit(),
+        run_id=p.run_id, seconds=round(sum(h['seconds'] for h in both), 1), data_hash=clips.data_hash, commit=read_json(folder/'run.json').get('commit', ''),
         parameters=sum(q.numel() for q in fitted['model'].parameters()), machine=machine(fitted['store'].device))
     row = {k: metrics['machine']['device'] if k == 'device' else metrics.get(k) for k in RESULT_COLUMNS}
     append_row(Path(p.reports_dir)/('results.csv' if p.test else 'selection.csv'), row, ['run_id'])
@@ -246,7 +254,7 @@ def commit() -> str:
     except OSError: return ''
     return head.stdout.strip() + ('+' if git('status', '--porcelain', '-uno').stdout.strip() else '') if head.returncode == 0 else ''
 
-# %% ../nbs/60_experiment.ipynb #0868ac5f
+# %% ../nbs/60_experiment.ipynb #2ded6045
 def train(p: TrainParameters) -> dict:
     "One run from parameters to results; what an earlier call has done is not done again."
     clips = load_clips(Path(p.data_dir)/p.benchmark)
@@ -254,7 +262,7 @@ def train(p: TrainParameters) -> dict:
     if (folder/'done.json').exists(): return read_json(folder/'done.json')
     return finish_run(p, clips, fit_parts(p, clips, folder), folder)
 
-# %% ../nbs/60_experiment.ipynb #60a2ed80
+# %% ../nbs/60_experiment.ipynb #12a535bb
 def save_weights(path, p: TrainParameters, clips: Clips, model) -> None:
     "Write a model's weights, with everything in the header that is needed to use them."
     about = dict(parameters=p.model_dump(exclude=_PLACES), classes=clips.classes, skeleton=clips.skeleton, shape=list(model.shape))
@@ -289,7 +297,7 @@ def predict_file(
     best = model(x).softmax(1)[0].cpu().topk(min(k, len(about['classes'])))
     return [(about['classes'][c], round(100*v, 2)) for v, c in zip(best.values.tolist(), best.indices.tolist())]
 
-# %% ../nbs/60_experiment.ipynb #0a4e5733
+# %% ../nbs/60_experiment.ipynb #ba208629
 FUSION_COLUMNS = 'benchmark models recipe streams weights weights_from val_top1 top1 top1_clean n_test'.split()
 
 def fuse_streams(p: FuseParameters) -> pd.DataFrame:
