@@ -7,7 +7,7 @@ __all__ = ['PAPER', 'NOT_STATED', 'OTHERS', 'notebook_tool', 'runner', 'execute'
            'table_html', 'published', 'read_table', 'result_table', 'runs_of', 'histories', 'best_scores', 'confusion',
            'hardest_pairs', 'leak_words', 'command', 'parameter_table', 'look_inside', 'render_report']
 
-# %% ../nbs/61_reports.ipynb #d2ec8aa2
+# %% ../nbs/61_reports.ipynb #eb7a1827
 import importlib, re, shlex
 from html import escape
 from pathlib import Path
@@ -21,13 +21,13 @@ from .core import MsagcnError, read_json, write_text
 from .evaluate import Scores, align, fuse, load_scores, topk
 from .streams import batch, store
 
-# %% ../nbs/61_reports.ipynb #856ed185
+# %% ../nbs/61_reports.ipynb #175f959f
 def notebook_tool(name: str):
     "A module of the notebook tools; not installed is an error with the command that installs them."
     try: return importlib.import_module(name)
     except ImportError as e: raise MsagcnError(f'{name}: not installed, needed for reports; pip install msagcn[notebooks]') from e
 
-# %% ../nbs/61_reports.ipynb #96dc78af
+# %% ../nbs/61_reports.ipynb #61094d24
 def runner(name: str) -> Path:      # 'prepare', 'train', 'fuse' or 'report'
     "A runner notebook: of the checkout that this package is in, or of the present folder."
     places = [root/'nbs/runs'/f'{name}.ipynb' for root in (Path(msagcn.__file__).resolve().parents[1], Path.cwd())]
@@ -35,7 +35,7 @@ def runner(name: str) -> Path:      # 'prepare', 'train', 'fuse' or 'report'
         if p.exists(): return p
     raise MsagcnError(f'{places[0]}: no such notebook; runner notebooks come with the source checkout, run msagcn inside one')
 
-# %% ../nbs/61_reports.ipynb #418a659d
+# %% ../nbs/61_reports.ipynb #cd764fe6
 def execute(
     notebook,            # notebook with a cell tagged `parameters`
     out,                 # where the executed copy shall stand
@@ -64,7 +64,7 @@ def _last_line(e) -> str:
     lines = re.sub(r'\x1b\[[\d;]*m', '', str(text)).strip().splitlines()
     return ' '.join((lines[-1] if name == 'MsagcnError' and lines else f'{name}: {lines[-1] if lines else ""}').split())
 
-# %% ../nbs/61_reports.ipynb #cedb149c
+# %% ../nbs/61_reports.ipynb #feb1809a
 _MATH = re.compile(r'(?P<code>```.*?```|`[^`]*`)|\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<inline>[^\s$](?:[^$\n]*[^\s$\\])?)\$(?![\w$])', re.S)
 
 def math_to_mathml(text: str) -> str:
@@ -77,7 +77,7 @@ def math_to_mathml(text: str) -> str:
         except Exception: return f'<code>{escape(tex)}</code>'       # its errors have no common class
     return _MATH.sub(one, text)
 
-# %% ../nbs/61_reports.ipynb #dcc800a0
+# %% ../nbs/61_reports.ipynb #f251defe
 def _ready(nb):
     "A notebook as it goes into the page: formulas as MathML, pictures with words, nothing interactive."
     heading = 'figure'
@@ -97,7 +97,7 @@ def _offline(body: str) -> str:
     body = re.sub(r'<img\b[^>]*\bsrc=(?!["\']?data:)[^>]*>', '', body, flags=re.I)
     return re.sub(r'@import[^;]*;|url\((?!["\']?(data:|#))[^)]*\)', '', body)
 
-# %% ../nbs/61_reports.ipynb #679b4a18
+# %% ../nbs/61_reports.ipynb #d3bba066
 _CSS = """
 :root { color-scheme: light } * { box-sizing: border-box }
 body { font: 16px/1.55 system-ui, sans-serif; color: #1c1c1c; background: #fff; max-width: 62rem; margin: 2rem auto; padding: 0 1.2rem }
@@ -131,7 +131,7 @@ def to_html(
     return write_text(html, f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">'
                             f'\n<title>{escape(title)}</title>\n<style>{_CSS}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n')
 
-# %% ../nbs/61_reports.ipynb #3c89ce2f
+# %% ../nbs/61_reports.ipynb #4b50656b
 class Html(str):
     "Text that a notebook shows as HTML."
     def _repr_html_(self): return str(self)
@@ -148,7 +148,7 @@ def table_html(
     return Html(f'<table>\n<thead>{row("th", map(escape, map(str, df.columns)))}</thead>\n<tbody>{rows}</tbody>\n</table>'
                 + (f'\n<p>{escape(note)}</p>' if note else ''))
 
-# %% ../nbs/61_reports.ipynb #cc3ae7e6
+# %% ../nbs/61_reports.ipynb #31cbf663
 PAPER = {'nw_ucla': {}, 'embedded': {}}          # benchmark -> streams -> top-1 that the MSA-GCN paper states
 NOT_STATED = {
     'nw_ucla': 'The MSA-GCN paper (IEEE Access 2024, doi 10.1109/ACCESS.2024.3520172) names NW-UCLA, but no page that we could read '
@@ -164,7 +164,7 @@ def published(benchmark: str) -> Html:
     if benchmark not in OTHERS: return Html('')
     return table_html(pd.DataFrame(OTHERS[benchmark], columns=['published by others', 'streams', 'top-1', 'test clips', 'where we read it']))
 
-# %% ../nbs/61_reports.ipynb #18a3ada1
+# %% ../nbs/61_reports.ipynb #c8556543
 def read_table(path, benchmark: str) -> pd.DataFrame:
     "The rows of a result table for a benchmark, numbers as numbers; without a file no rows."
     if not Path(path).exists(): return pd.DataFrame()
@@ -188,7 +188,7 @@ def result_table(
     clean = f'ours, clean {runs.n_clean.iloc[-1]:.0f}'; every = f'ours, all {runs.n_test.iloc[-1]:.0f}'
     def row(key, g, streams, **more):
         stated = paper.get(' '.join(sorted(streams.split())))
-        return key | {'paper': 'not stated' if stated is None else f'{stated:.1f}', every: _mean_sd(g.top1), clean: _mean_sd(g.top1_clean),
+        return key | {'paper': 'not\xa0stated' if stated is None else f'{stated:.1f}', every: _mean_sd(g.top1), clean: _mean_sd(g.top1_clean),
                       'held out': _mean_sd(g.val_top1)} | more
     rows = [row(dict(recipe=r, streams=s), g, s, **{'best epoch, chosen on test': _mean_sd(g.top1_best_on_test), 'runs': str(len(g))})
             for (r, s), g in runs.groupby(['recipe', 'stream'], sort=False)]
@@ -196,7 +196,7 @@ def result_table(
                             for (r, s, w), g in fused.groupby(['recipe', 'streams', 'weights_from'], sort=False)]
     return pd.DataFrame(rows)
 
-# %% ../nbs/61_reports.ipynb #936742b3
+# %% ../nbs/61_reports.ipynb #7a108f33
 def runs_of(reports_dir, benchmark: str, recipe: str) -> dict[str, dict]:    # run id -> metrics
     "The finished runs of a recipe on a benchmark, from their `metrics.json`."
     runs = [read_json(f) for f in sorted(Path(reports_dir).glob('runs/*/metrics.json'))]
@@ -211,7 +211,7 @@ def histories(reports_dir, runs) -> dict[str, pd.DataFrame]:
     files = {r: Path(reports_dir)/'runs'/r/'history.csv' for r in runs}
     return {r: pd.read_csv(f) for r, f in files.items() if f.exists()}
 
-# %% ../nbs/61_reports.ipynb #449e7185
+# %% ../nbs/61_reports.ipynb #6e621c67
 def best_scores(reports_dir, benchmark: str, recipe: str) -> tuple[str, Scores, list[str]]:
     "The fusion with the best held-out accuracy, or the best single run: its name, its scores of the test clips, its run ids."
     runs, folder = runs_of(reports_dir, benchmark, recipe), Path(reports_dir)/'runs'
@@ -228,7 +228,7 @@ def best_scores(reports_dir, benchmark: str, recipe: str) -> tuple[str, Scores, 
     best = max(runs.values(), key=lambda m: m['val_top1'] or 0)
     return f"{best['stream']} alone", load_scores(folder/best['run_id']/'test_scores.npz'), [best['run_id']]
 
-# %% ../nbs/61_reports.ipynb #ebb28d71
+# %% ../nbs/61_reports.ipynb #959f0f8c
 def confusion(
     scores: np.ndarray,  # (n, classes)
     labels: np.ndarray,  # (n,)
@@ -253,7 +253,7 @@ def hardest_pairs(
         rows.append((classes[a], classes[b], int(c), int((s.labels == a).sum()), s.names[there[margin[there].argmax()]]))
     return pd.DataFrame(rows, columns=['is', 'taken for', 'clips', 'of', 'example'])
 
-# %% ../nbs/61_reports.ipynb #4edbcecc
+# %% ../nbs/61_reports.ipynb #4297f243
 def leak_words(
     note: dict,          # `reports/data/<benchmark>-<hash>.json`
     s: Scores,           # of the test clips
@@ -270,7 +270,7 @@ def leak_words(
         f"{topk(s.scores[~leak], s.labels[~leak]):.2f} %, on all in {topk(s.scores, s.labels):.2f} %. "
         'The column "clean" counts the others only; "all" is there because everybody publishes it.')
 
-# %% ../nbs/61_reports.ipynb #91037627
+# %% ../nbs/61_reports.ipynb #f2b05d10
 def command(
     metrics: dict,       # of a run
     defaults: dict,      # of the train parameters
@@ -294,7 +294,7 @@ def parameter_table(runs: dict[str, dict], names) -> pd.DataFrame:
         return ', '.join(f"{runs[r]['stream']} s{runs[r]['seed']}: {v}" for r, v in values.items())
     return pd.DataFrame([(n.replace('_', ' '), text(n)) for n in names], columns=['parameter', 'value'])
 
-# %% ../nbs/61_reports.ipynb #296ddc3e
+# %% ../nbs/61_reports.ipynb #73bc0db1
 def look_inside(
     model,               # a trained MSA-GCN
     clips: Clips,
@@ -309,7 +309,7 @@ def look_inside(
     return dict(block=b, moved=float(moved[b]), start=starts[b], learned=maps[b]['static'].mean(1).numpy(),
                 attention=maps[b]['attention'][0].numpy(), frames=maps[b]['frames'][0].numpy())
 
-# %% ../nbs/61_reports.ipynb #0622be95
+# %% ../nbs/61_reports.ipynb #82193fde
 def render_report(p) -> Path:       # p: benchmark, recipe and the three folders
     "Execute the report notebook and write it as HTML; returns the page's path."
     executed = execute(runner('report'), Path(p.runs_dir)/f'report-{p.benchmark}.ipynb',

@@ -7,15 +7,16 @@ __all__ = ['COLOURS', 'LEFT', 'RIGHT', 'TRUNK', 'show_curves', 'show_confusion',
            'show_matrix', 'strongest_edges', 'show_edges_on_skeleton', 'show_learned', 'show_stages',
            'show_frame_attention']
 
-# %% ../nbs/25_viz.ipynb #32f5f362
+# %% ../nbs/25_viz.ipynb #e66ab177
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from matplotlib.collections import LineCollection
 from matplotlib.patches import FancyArrowPatch
 
 from .skeleton import Skeleton
 
-# %% ../nbs/25_viz.ipynb #ce8bdea0
+# %% ../nbs/25_viz.ipynb #a6c4a57d
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 LEFT, RIGHT, TRUNK = COLOURS[0], COLOURS[1], '0.35'
 
@@ -29,7 +30,7 @@ def _tidy(ax, title=''):
     ax.set_title(title, loc='left', fontsize=10)
     return ax
 
-# %% ../nbs/25_viz.ipynb #85fadbf2
+# %% ../nbs/25_viz.ipynb #2af531d4
 _LINES = {'train_top1': ('training clips', ':'), 'val_top1': ('held-out subjects', '-'), 'test_top1': ('test', '--')}
 
 def show_curves(
@@ -45,12 +46,13 @@ def show_curves(
             at = [(r['epoch'], r[column]) for r in rows if r.get(column) == r.get(column, 0) and column in r]
             if at: right.plot(*zip(*at), style, color=colour, marker='.', markersize=3); seen[part] = style
     left.set(xlabel='epoch', ylabel='cross-entropy'); right.set(xlabel='epoch', ylabel='%')
+    for ax in (left, right): ax.xaxis.get_major_locator().set_params(integer=True)
     left.legend(frameon=False, fontsize=8)
     right.legend([plt.Line2D([], [], color='0.3', linestyle=s) for s in seen.values()], list(seen), frameon=False, fontsize=8)
     _tidy(left, 'loss in training'); _tidy(right, 'top-1 accuracy')
     return np.array([left, right])
 
-# %% ../nbs/25_viz.ipynb #f324cf06
+# %% ../nbs/25_viz.ipynb #5a2ba389
 def show_confusion(
     scores: np.ndarray,  # (n, classes)
     labels: np.ndarray,  # (n,)
@@ -70,7 +72,7 @@ def show_confusion(
     plt.setp(ax.get_xticklabels(), rotation=40, ha='right', rotation_mode='anchor')
     return ax
 
-# %% ../nbs/25_viz.ipynb #5417e394
+# %% ../nbs/25_viz.ipynb #7ac1ed42
 def show_per_class(
     scores: np.ndarray,  # (n, classes)
     labels: np.ndarray,  # (n,)
@@ -89,13 +91,12 @@ def show_per_class(
     ax.tick_params(labelsize=8)
     return ax
 
-# %% ../nbs/25_viz.ipynb #a9426f0e
+# %% ../nbs/25_viz.ipynb #04e9af4d
 def draw_pose(ax, pose: np.ndarray, skeleton: Skeleton, faint: bool = False) -> None:
     "One pose (V, 3) as lines along the limbs."
     side = {'left': LEFT, 'right': RIGHT}
-    for v, p in enumerate(skeleton.parents):
-        colour = '0.8' if faint else side.get(skeleton.joints[v].split()[0], TRUNK)
-        ax.plot(*pose[[v, p], :2].T, color=colour, linewidth=2, solid_capstyle='round', zorder=1)
+    colours = ['0.8' if faint else side.get(name.split()[0], TRUNK) for name in skeleton.joints]
+    ax.add_collection(LineCollection(pose[list(enumerate(skeleton.parents)), :2], colors=colours, linewidths=2, capstyle='round', zorder=1))
     head = skeleton.joints.index('head')
     ax.scatter(*pose[head, :2], s=45, color='0.8' if faint else TRUNK, zorder=2)
     ax.set_aspect('equal'); ax.axis('off')
@@ -111,20 +112,21 @@ def show_skeletons(
     xy = frames[at][..., :2]
     low, high = xy.min((0, 1)) - .06, xy.max((0, 1)) + .06
     tall = 2.1; wide = np.clip(tall*(high - low)[0]/(high - low)[1], .6, 2.2)
-    fig, axes = plt.subplots(1, len(at), figsize=(wide*len(at), tall + .45), squeeze=False, layout='constrained')
+    fig, axes = plt.subplots(1, len(at), figsize=(wide*len(at), tall + .45), squeeze=False)
+    fig.subplots_adjust(left=.01, right=.99, bottom=.01, top=.8 if title else .88, wspace=.02)
     for ax, t in zip(axes[0], at):
         draw_pose(ax, frames[t], skeleton)
         ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1])); ax.set_title(f'frame {t + 1}', fontsize=7, color='0.4')
     if title: fig.suptitle(title, fontsize=9, x=.01, ha='left')
     return axes[0]
 
-# %% ../nbs/25_viz.ipynb #91016f65
+# %% ../nbs/25_viz.ipynb #9fc23f3e
 def show_matrix(
     A: np.ndarray,       # (V, V)
     skeleton: Skeleton,
     title: str = '',
     ax=None,
-    names: bool = True,  # write the joints' names
+    names: bool = True,  # write the joints' names, and draw the colour scale
     limit: float|None = None,    # end of the colour scale
     signed: bool|None = None,    # two-ended colours; by default if there are negative entries
 ):
@@ -134,15 +136,15 @@ def show_matrix(
     ax = _axes(ax, 5.6 if names else 3, 4.8 if names else 2.8)
     ticks = list(skeleton.joints) if names else False
     sns.heatmap(A, ax=ax, cmap='PuOr_r' if signed else 'cividis', vmin=-limit if signed else 0, vmax=limit, square=True,
-                xticklabels=ticks, yticklabels=ticks, cbar_kws=dict(shrink=.8))
-    ax.collections[0].colorbar.ax.tick_params(labelsize=6)
+                xticklabels=ticks, yticklabels=ticks, cbar=names, cbar_kws=dict(shrink=.8))
     if names:
+        ax.collections[0].colorbar.ax.tick_params(labelsize=6)
         ax.tick_params(labelsize=6)
         ax.set_xlabel('listens', fontsize=7); ax.set_ylabel('is heard', fontsize=7)
     ax.set_title(title, fontsize=9)
     return ax
 
-# %% ../nbs/25_viz.ipynb #a14fc49f
+# %% ../nbs/25_viz.ipynb #1a31901e
 def strongest_edges(A: np.ndarray, k: int) -> list[tuple[int, int]]:
     "The k entries of largest size off the diagonal, as (row, column), strongest first; zeros are never among them."
     size = np.abs(A)*(1 - np.eye(len(A)))
@@ -168,7 +170,7 @@ def show_edges_on_skeleton(
     ax.set_title(title, fontsize=9)
     return ax
 
-# %% ../nbs/25_viz.ipynb #89f8e8d9
+# %% ../nbs/25_viz.ipynb #25dba5ac
 def show_learned(
     start: np.ndarray,   # (K, V, V)
     learned: np.ndarray, # (K, V, V)
@@ -177,10 +179,11 @@ def show_learned(
 ) -> np.ndarray:         # (3, K) axes
     "Each subset of a graph at the start, now, and the difference, on common scales."
     rows = {'start': start, 'learned': learned, 'difference': learned - start}
-    fig, axes = plt.subplots(3, len(start), figsize=(3*len(start), 7.6), squeeze=False, layout='constrained')
+    fig, axes = plt.subplots(3, len(start), figsize=(2.6*len(start) + .6, 7.6), squeeze=False)
     for row, (name, A) in zip(axes, rows.items()):
         scale = np.abs(A).max() if name == 'difference' else max(np.abs(start).max(), np.abs(learned).max())
         for ax, a, subset in zip(row, A, subsets): show_matrix(a, skeleton, f'{subset}: {name}', ax, False, scale, signed=True)
+        fig.colorbar(ax.collections[0], ax=list(row), shrink=.8, pad=.02).ax.tick_params(labelsize=6)
     return axes
 
 def show_stages(
@@ -190,12 +193,13 @@ def show_stages(
 ) -> np.ndarray:         # (K, stages) axes
     "Stage attention of one clip, a row for each subset."
     K, S = attention.shape[:2]
-    fig, axes = plt.subplots(K, S, figsize=(2.4*S, 2.2*K), squeeze=False, layout='constrained')
+    fig, axes = plt.subplots(K, S, figsize=(2.1*S + .6, 2.1*K), squeeze=False)
     for k, s in np.ndindex(K, S):
         show_matrix(attention[k, s], skeleton, f'{subsets[k]}, stage {s + 1}', axes[k, s], names=False, limit=attention.max())
+    fig.colorbar(axes[0, 0].collections[0], ax=list(axes.flat), shrink=.5, pad=.02).ax.tick_params(labelsize=6)
     return axes
 
-# %% ../nbs/25_viz.ipynb #89f09598
+# %% ../nbs/25_viz.ipynb #8e4ab5ea
 def show_frame_attention(
     W: np.ndarray,       # (T, T): weight of frame t in the new frame m
     title: str = '',
