@@ -36,14 +36,14 @@ def measure():
     return [statistics.median(r) for r in zip(*rounds)]
 
 
-def test_a_step_is_faster_than_the_literal_networks():
+def test_a_step_is_faster_than_the_literal_networks(capsys):
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
         for attempt in range(2):                                                       # once more on a noisy machine
             ours, literal, unit = measure()
-            print(f'ours {ours:.2f} s, literal {literal:.2f} s, ratio {literal/ours:.2f}; 2048³ product {unit:.3f} s, '
-                  f'ours {ours/unit:.1f} and literal {literal/unit:.1f} products')
+            with capsys.disabled(): print(f'\nours {ours:.2f} s, literal {literal:.2f} s, ratio {literal/ours:.2f}; 2048³ product {unit:.3f} s, '
+                                          f'ours {ours/unit:.1f} and literal {literal/unit:.1f} products')
             if literal/ours >= WANTED: break
     finally: torch.set_num_threads(threads)
     assert literal/ours >= WANTED
