@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['normalised_columns', 'pair_matrix', 'static_adjacency', 'relative_matrix']
 
-# %% ../nbs/20_graph.ipynb #c4b0f20a
+# %% ../nbs/20_graph.ipynb #b03c1a28
 import numpy as np
 
 from .skeleton import Skeleton
 
-# %% ../nbs/20_graph.ipynb #c699cbf2
+# %% ../nbs/20_graph.ipynb #5f16e247
 def normalised_columns(A: np.ndarray) -> np.ndarray:
     "Each column divided by its sum; columns without an entry stay zero."
     return A/np.where(A.sum(0) > 0, A.sum(0), 1)
@@ -29,7 +29,7 @@ def static_adjacency(skeleton: Skeleton) -> np.ndarray:  # (3, V, V)
     inward, outward = (pair_matrix(p, skeleton.V).T for p in (skeleton.inward, skeleton.outward))
     return np.stack([np.eye(skeleton.V), normalised_columns(inward), normalised_columns(outward)])
 
-# %% ../nbs/20_graph.ipynb #eaee6cc3
+# %% ../nbs/20_graph.ipynb #1731a66a
 def relative_matrix(
     skeleton: Skeleton,
     steps: int = 2,      # power of B; the release always squares, whatever its configuration says
