@@ -66,6 +66,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'msagcn.experiment._in_words': ('experiment.html#_in_words', 'msagcn/experiment.py'),
                                    'msagcn.experiment.append_row': ('experiment.html#append_row', 'msagcn/experiment.py'),
                                    'msagcn.experiment.build_model': ('experiment.html#build_model', 'msagcn/experiment.py'),
+                                   'msagcn.experiment.check_run': ('experiment.html#check_run', 'msagcn/experiment.py'),
                                    'msagcn.experiment.commit': ('experiment.html#commit', 'msagcn/experiment.py'),
                                    'msagcn.experiment.data_note': ('experiment.html#data_note', 'msagcn/experiment.py'),
                                    'msagcn.experiment.finish_run': ('experiment.html#finish_run', 'msagcn/experiment.py'),

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VERBS', 'read_yaml', 'grid', 'run_train', 'run_fuse', 'run_prepare', 'run_report', 'render', 'parser', 'main']
 
-# %% ../nbs/70_cli.ipynb #8d9c88cb
+# %% ../nbs/70_cli.ipynb #3cc3ca27
 import argparse, itertools, sys
 from pathlib import Path
 
@@ -16,13 +16,14 @@ from .core import MsagcnError
 from .experiment import (FuseParameters, PrepareParameters, ReportParameters, TrainParameters, fuse_streams, predict_file,
                                prepare, read_parameters, train)
 
-# %% ../nbs/70_cli.ipynb #e983169a
+# %% ../nbs/70_cli.ipynb #6befc02b
 def read_yaml(path) -> dict:
     "A parameter file: one flat mapping."
     try: values = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
     except OSError as e: raise MsagcnError(f'{path}: cannot read ({e.strerror or e})') from e
     except (yaml.YAMLError, UnicodeDecodeError) as e: raise MsagcnError(f'{path}: not YAML ({" ".join(str(e).split())})') from e
     if not isinstance(values, dict): raise MsagcnError(f'{path}: not a mapping of parameters')
+    if odd := [k for k in values if not isinstance(k, str)]: raise MsagcnError(f'{path}: {odd[0]!r} is not the name of a parameter')
     return values
 
 def grid(
@@ -32,11 +33,14 @@ def grid(
 ) -> list:                           # checked parameters, one per combination
     "All combinations of the values given, checked before any is run."
     base = {k: v for f in files for k, v in read_yaml(f).items()}
-    axes = [[(name, v) for v in ([yaml.safe_load(text)] if text.startswith('[') else map(yaml.safe_load, text.split(',')))]
-            for name, text in pairs]
-    return [read_parameters(kind, base | dict(choice)) for choice in itertools.product(*axes)]
+    def value(name, text):
+        try: return name, yaml.safe_load(text)
+        except yaml.YAMLError: raise MsagcnError(f'{name}: cannot read the value {text!r}') from None
+    axes = [[value(name, t) for t in ([text] if text.startswith('[') else text.split(','))] for name, text in pairs]
+    try: return [read_parameters(kind, base | dict(choice)) for choice in itertools.product(*axes)]
+    except MsagcnError as e: raise MsagcnError(f'{", ".join(files)}: {e}' if files else str(e)) from None
 
-# %% ../nbs/70_cli.ipynb #fcbbec68
+# %% ../nbs/70_cli.ipynb #947e3e00
 def run_train(p: TrainParameters, notebooks: bool = True) -> None:
     "One run, with its line of progress and its result in words."
     print(f'{p.run_id}', file=sys.stderr)
@@ -58,7 +62,7 @@ def run_report(p: ReportParameters, notebooks: bool = True) -> None:
     from msagcn.reports import render_report         # needs the notebook tools
     print(render_report(p))
 
-# %% ../nbs/70_cli.ipynb #89d39d57
+# %% ../nbs/70_cli.ipynb #99e1586d
 def render(name: str, p, folder) -> Path|None:
     "Execute a runner notebook with parameters and keep the executed copy; None without the notebook tools."
     from msagcn.reports import runner, execute
@@ -68,7 +72,7 @@ def render(name: str, p, folder) -> Path|None:
         return None
     return execute(runner(name), Path(folder)/f'{name}.ipynb', p.model_dump())
 
-# %% ../nbs/70_cli.ipynb #aed794d3
+# %% ../nbs/70_cli.ipynb #9ca2e255
 VERBS = {'prepare': (PrepareParameters, run_prepare, 'raw files to a checked data set'),
          'train': (TrainParameters, run_train, 'train runs; values separated by commas make a grid'),
          'fuse': (FuseParameters, run_fuse, 'fuse the streams of a recipe'),

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Clips', 'equal_content', 'leaked', 'split', 'save_clips', 'load_clips']
 
-# %% ../nbs/12_clips.ipynb #0745f391
+# %% ../nbs/12_clips.ipynb #7c96cb99
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from .core import MsagcnError, content_hash, read_json, whole_file, write_json
 
-# %% ../nbs/12_clips.ipynb #0fb502e9
+# %% ../nbs/12_clips.ipynb #9f22fcf6
 @dataclass
 class Clips:
     "All clips of a benchmark, in the order of `names`."
@@ -42,7 +42,7 @@ class Clips:
         "Fingerprint of names, labels, parts and coordinates together."
         return content_hash(*(f'{n} {l} {p} {h}' for n, l, p, h in sorted(zip(self.names, self.labels, self.parts, self.hashes))))
 
-# %% ../nbs/12_clips.ipynb #0fa7d776
+# %% ../nbs/12_clips.ipynb #b2dd325a
 def equal_content(clips: Clips) -> list[list[str]]:
     "Groups of names whose clips are equal in every coordinate."
     groups = {}
@@ -69,11 +69,12 @@ def split(
     if not masks['fit'].any(): raise MsagcnError('val_subjects: no training clips are left to fit on')
     return {k: np.flatnonzero(m) for k, m in masks.items()}
 
-# %% ../nbs/12_clips.ipynb #c6916df5
+# %% ../nbs/12_clips.ipynb #fc8a9ecc
 def save_clips(clips: Clips, folder, **notes) -> Path:
     "Write `clips.safetensors` and `manifest.json`; `notes` go into the manifest. Returns the manifest's path."
     folder = Path(folder)
-    (folder/'manifest.json').unlink(missing_ok=True)
+    try: (folder/'manifest.json').unlink(missing_ok=True)
+    except OSError as e: raise MsagcnError(f'{folder}: cannot write ({e.strerror or e})') from e
     with whole_file(folder/'clips.safetensors') as p:
         try: save_file(dict(frames=clips.frames, labels=clips.labels, subjects=clips.subjects, lengths=clips.lengths), p)
         except SafetensorError as e: raise MsagcnError(f'{folder}: cannot write clips.safetensors ({e})') from e
@@ -91,5 +92,6 @@ def load_clips(folder) -> Clips:
     try: arrays = load_file(folder/'clips.safetensors')
     except (OSError, SafetensorError) as e: raise MsagcnError(f'{folder}/clips.safetensors: cannot read ({e}); prepare again') from e
     column = lambda k: [c[k] for c in m['clips']]
-    return Clips(m['benchmark'], m['skeleton'], m['classes'], column('name'), arrays['labels'], arrays['subjects'],
-                 column('part'), column('hash'), arrays['lengths'], arrays['frames'])
+    try: return Clips(m['benchmark'], m['skeleton'], m['classes'], column('name'), arrays['labels'], arrays['subjects'],
+                      column('part'), column('hash'), arrays['lengths'], arrays['frames'])
+    except (KeyError, TypeError) as e: raise MsagcnError(f'{folder}: manifest.json or clips.safetensors is not of this package ({e}); prepare again') from e

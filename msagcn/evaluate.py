@@ -6,7 +6,7 @@
 __all__ = ['RELEASE_WEIGHTS', 'RELEASE_FOUR', 'predict', 'topk', 'Scores', 'save_scores', 'load_scores', 'align', 'fuse',
            'cross_entropy', 'fit_weights', 'release_weights']
 
-# %% ../nbs/40_evaluate.ipynb #138f2417
+# %% ../nbs/40_evaluate.ipynb #dd7fb63a
 import itertools, json, zipfile
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ import torch
 from .core import MsagcnError, whole_file
 from .streams import ClipStore, batch
 
-# %% ../nbs/40_evaluate.ipynb #83b6843b
+# %% ../nbs/40_evaluate.ipynb #c768f908
 @torch.no_grad()
 def predict(
     model: torch.nn.Module,
@@ -44,7 +44,7 @@ def topk(
     best = np.argsort(-scores, axis=1, kind='stable')[:, :k]
     return round(100*float((best == np.asarray(labels)[:, None]).any(1).mean()), 2)
 
-# %% ../nbs/40_evaluate.ipynb #87c362b3
+# %% ../nbs/40_evaluate.ipynb #36af4caf
 @dataclass
 class Scores:
     "Logits of a model for named clips."
@@ -63,9 +63,9 @@ def load_scores(path) -> Scores:
     try:
         with np.load(path, allow_pickle=False) as z: return Scores(z['names'].tolist(), z['labels'], z['scores'])
     except OSError as e: raise MsagcnError(f'{path}: cannot read ({e.strerror or e})') from e
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as e: raise MsagcnError(f'{path}: not a score file ({e})') from e
+    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as e: raise MsagcnError(f'{path}: not a score file ({e})') from e
 
-# %% ../nbs/40_evaluate.ipynb #29f36b4b
+# %% ../nbs/40_evaluate.ipynb #0225dc0d
 def align(
     streams: dict[str, Scores],    # by stream (or file) name
 ) -> tuple[list[str], np.ndarray, np.ndarray]:   # names, labels (n,), scores (streams, n, classes)
@@ -82,7 +82,7 @@ def align(
         stack.append(s.scores[order])
     return first.names, first.labels, np.stack(stack)
 
-# %% ../nbs/40_evaluate.ipynb #c8b6f28b
+# %% ../nbs/40_evaluate.ipynb #47f6f5f8
 def fuse(
     stack: np.ndarray,   # (streams, n, classes)
     weights,             # (streams,)
@@ -110,7 +110,7 @@ def fit_weights(
         if best is None or key < best[0]: best = key, w
     return best[1]
 
-# %% ../nbs/40_evaluate.ipynb #87a3900a
+# %% ../nbs/40_evaluate.ipynb #5c85428b
 RELEASE_WEIGHTS = {
     'ntu60': dict(joint=2, bone=2.5, joint_motion=2, bone_motion=.5, bone_p2=1.5, bone_p5=1.5),
     'ntu120': dict(joint=3, bone=2, joint_motion=1, bone_motion=.5, bone_p2=2, bone_p5=1.5),

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['Count', 'Word', 'Stream', 'Benchmark', 'RESULT_COLUMNS', 'FUSION_COLUMNS', 'Parameters', 'read_parameters',
-           'PrepareParameters', 'TrainParameters', 'FuseParameters', 'ReportParameters', 'prepare', 'open_run',
-           'build_model', 'locked', 'append_row', 'fit_parts', 'score', 'measure', 'finish_run', 'data_note', 'commit',
-           'train', 'save_weights', 'load_weights', 'predict_file', 'fuse_streams']
+           'PrepareParameters', 'TrainParameters', 'FuseParameters', 'ReportParameters', 'prepare', 'check_run',
+           'open_run', 'build_model', 'locked', 'append_row', 'fit_parts', 'score', 'measure', 'finish_run',
+           'data_note', 'commit', 'train', 'save_weights', 'load_weights', 'predict_file', 'fuse_streams']
 
-# %% ../nbs/60_experiment.ipynb #3663baab
-import difflib, json, os, subprocess, typing
+# %% ../nbs/60_experiment.ipynb #fbd3e50d
+import difflib, json, os, subprocess, types
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,9 +29,9 @@ from .nw_ucla import download, parse_clip, read_nw_ucla
 from .skeleton import SKELETONS
 from .streams import STREAMS, batch, store
 from .synthetic import write_synthetic
-from .train import Plan, fit
+from .train import Plan, fit, precision_context
 
-# %% ../nbs/60_experiment.ipynb #ce9bba35
+# %% ../nbs/60_experiment.ipynb #ed7bfa68
 class Parameters(BaseModel):
     "Flat parameters of a runner; unknown names, wrong types and impossible values are refused."
     model_config = ConfigDict(extra='forbid', frozen=True, protected_namespaces=())
@@ -43,7 +43,7 @@ def read_parameters(
     "Checked parameters; everything that is wrong is said in one line."
     shell = {'In', 'Out', 'exit', 'quit', 'open', 'get_ipython'}
     plain = {k: v for k, v in values.items() if not k.startswith('_') and k not in shell
-             and isinstance(v, (bool, int, float, str, list, tuple, dict, type(None)))}
+             and not callable(v) and not isinstance(v, types.ModuleType)}
     try: return kind(**plain)
     except ValidationError as e: raise MsagcnError('; '.join(_in_words(kind, p) for p in e.errors())) from None
 
@@ -55,7 +55,7 @@ def _in_words(kind, problem):
     if problem['type'] == 'value_error': return f"{name}: {problem['msg'].removeprefix('Value error, ')}"
     return f"{name}: {problem['msg'][0].lower()}{problem['msg'][1:]}, not {problem['input']!r}"
 
-# %% ../nbs/60_experiment.ipynb #a2e04ccf
+# %% ../nbs/60_experiment.ipynb #ecb8efa0
 Count = Annotated[int, Field(ge=1)]
 Word = Annotated[str, Field(pattern=r'^[A-Za-z0-9_.]+$')]        # names that become parts of a run's name
 Stream = Literal[*STREAMS]
@@ -71,7 +71,7 @@ class PrepareParameters(Parameters):
     episodes: Annotated[int, Field(ge=1, le=99)] = 1    # of the embedded set
     seed: Annotated[int, Field(ge=0)] = 0               # of the embedded set
 
-# %% ../nbs/60_experiment.ipynb #e2b3212a
+# %% ../nbs/60_experiment.ipynb #c0f2da0d
 class TrainParameters(Parameters):
     "One run: one model, one stream, one seed."
     benchmark: Benchmark = 'embedded'
@@ -114,7 +114,7 @@ class TrainParameters(Parameters):
     def plan(self) -> Plan:
         return Plan(**{k: tuple(v) if isinstance(v, list) else v for k in Plan.__dataclass_fields__ for v in [getattr(self, k)]})
 
-# %% ../nbs/60_experiment.ipynb #d9c8f2e5
+# %% ../nbs/60_experiment.ipynb #79c9715a
 class FuseParameters(Parameters):
     "Fusion of the streams of one recipe."
     benchmark: Benchmark = 'embedded'
@@ -132,7 +132,7 @@ class ReportParameters(Parameters):
     runs_dir: str = 'runs'
     reports_dir: str = 'reports'
 
-# %% ../nbs/60_experiment.ipynb #af59027a
+# %% ../nbs/60_experiment.ipynb #b8618ee8
 def prepare(p: PrepareParameters) -> Path:
     "Raw files to `data_dir/benchmark`: clips and manifest. Returns the manifest's path."
     source = Path(p.source or Path(p.data_dir)/'raw'/p.benchmark)
@@ -142,18 +142,30 @@ def prepare(p: PrepareParameters) -> Path:
     clips = read_nw_ucla(source, p.benchmark)
     return save_clips(clips, Path(p.data_dir)/p.benchmark, source=source.name)
 
-# %% ../nbs/60_experiment.ipynb #b841188d
+# %% ../nbs/60_experiment.ipynb #803638a8
+def check_run(p: TrainParameters, clips: Clips) -> None:
+    "Refuse what the data, the device or the disk cannot give."
+    parts = split(clips, p.val_subjects)
+    if len(parts['fit'])*p.repeats < p.batch_size:
+        raise MsagcnError(f"batch_size: {p.batch_size} is more than the {len(parts['fit'])*p.repeats} clips of an epoch")
+    precision_context(p.plan, pick_device(p.device))
+    try: (Path(p.reports_dir)/'runs').mkdir(parents=True, exist_ok=True)
+    except OSError as e: raise MsagcnError(f'reports_dir: {p.reports_dir}: cannot write ({e.strerror or e})') from e
+
+# %% ../nbs/60_experiment.ipynb #9ab89f9b
 _PLACES = {'data_dir', 'runs_dir', 'reports_dir', 'device', 'checkpoint_seconds'}      # do not change a result
 
-def open_run(p: TrainParameters, data_hash: str) -> Path:
+def open_run(p: TrainParameters, clips: Clips) -> Path:
     "The run's local folder, with its parameters in `run.json`; other parameters under the same name are an error."
+    check_run(p, clips)
     folder = Path(p.runs_dir)/p.run_id
-    wanted = p.model_dump(exclude=_PLACES) | {'data_hash': data_hash}
+    wanted = p.model_dump(exclude=_PLACES) | {'data_hash': clips.data_hash}
     if (folder/'run.json').exists():
         there = read_json(folder/'run.json')
         for k in wanted:
             if there.get(k) != wanted[k]:
-                raise MsagcnError(f'{folder}: this run exists with {k}={there.get(k)!r}, now {wanted[k]!r}; give the recipe another name')
+                raise MsagcnError(f'{folder}: this run exists with {k}={there.get(k)!r}, now {wanted[k]!r}; '
+                                   'give the recipe another name, or delete that folder if it never finished')
     else: write_json(folder/'run.json', wanted | {'commit': commit()})
     return folder
 
@@ -162,7 +174,7 @@ def build_model(p: TrainParameters, clips: Clips) -> torch.nn.Module:
     _, M, _, C = clips.frames.shape
     return MSAGCN(len(clips.classes), SKELETONS[clips.skeleton], p.frames, M, C, p.width, p.topology, p.context, p.seed)
 
-# %% ../nbs/60_experiment.ipynb #f58a7fad
+# %% ../nbs/60_experiment.ipynb #14b5a4af
 @contextmanager
 def locked(folder):
     "One writer at a time for the tables in a folder."
@@ -178,13 +190,14 @@ def append_row(path, row: dict, key: list[str]) -> bool:
     "Append a row to a CSV table unless one with the same key is there; returns whether it was new."
     path = Path(path)
     with locked(path.parent):
-        table = pd.read_csv(path, dtype=str, keep_default_na=False) if path.exists() else pd.DataFrame(columns=list(row), dtype=str)
+        try: table = pd.read_csv(path, dtype=str, keep_default_na=False) if path.exists() else pd.DataFrame(columns=list(row), dtype=str)
+        except (ValueError, OSError) as e: raise MsagcnError(f'{path}: not a table that can be read ({e})') from e
         text = {k: '' if v is None else f'{v:.2f}' if isinstance(v, float) else str(v) for k, v in row.items()}
         if len(table) and (table[key] == pd.Series({k: text[k] for k in key})).all(axis=1).any(): return False
         write_text(path, pd.concat([table, pd.DataFrame([text])]).to_csv(index=False, lineterminator='\n'))
         return True
 
-# %% ../nbs/60_experiment.ipynb #740e702b
+# %% ../nbs/60_experiment.ipynb #75b3193f
 def fit_parts(p: TrainParameters, clips: Clips, folder) -> dict:
     "Train what the parameters ask for; returns `models`, `history` (of the tested one) and `val_history`."
     device, parts = pick_device(p.device), split(clips, p.val_subjects)
@@ -200,7 +213,7 @@ def fit_parts(p: TrainParameters, clips: Clips, folder) -> dict:
     tested, history = once('train', watch_test) if p.refit else (model, val_history)
     return dict(model=tested, val_model=model, history=history, val_history=val_history, store=s, parts=parts)
 
-# %% ../nbs/60_experiment.ipynb #b77efbb6
+# %% ../nbs/60_experiment.ipynb #91a0caa8
 def score(p: TrainParameters, clips: Clips, fitted: dict, part: str) -> Scores:
     "Scores of the held-out (`val`) or the test part, by the model that has not seen it."
     model = fitted['val_model' if part == 'val' else 'model']
@@ -218,7 +231,7 @@ def measure(clips: Clips, val: Scores, test: Scores|None, history: list[dict]) -
                       top1_clean=topk(test.scores[clean], test.labels[clean]), top1_best_on_test=max(watched, default=None),
                       n_test=len(clean), n_clean=int(clean.sum()))
 
-# %% ../nbs/60_experiment.ipynb #b3f01538
+# %% ../nbs/60_experiment.ipynb #85fd0e55
 RESULT_COLUMNS = ('benchmark model recipe topology context stream seed precision epochs val_top1 top1 top5 top1_clean '
                   'top1_best_on_test n_test n_clean seconds device run_id').split()
 
@@ -254,19 +267,21 @@ def commit() -> str:
     except OSError: return ''
     return head.stdout.strip() + ('+' if git('status', '--porcelain', '-uno').stdout.strip() else '') if head.returncode == 0 else ''
 
-# %% ../nbs/60_experiment.ipynb #2ded6045
+# %% ../nbs/60_experiment.ipynb #7170811c
 def train(p: TrainParameters) -> dict:
     "One run from parameters to results; what an earlier call has done is not done again."
     clips = load_clips(Path(p.data_dir)/p.benchmark)
-    folder = open_run(p, clips.data_hash)
+    folder = open_run(p, clips)
     if (folder/'done.json').exists(): return read_json(folder/'done.json')
     return finish_run(p, clips, fit_parts(p, clips, folder), folder)
 
-# %% ../nbs/60_experiment.ipynb #12a535bb
+# %% ../nbs/60_experiment.ipynb #33c6cb6c
 def save_weights(path, p: TrainParameters, clips: Clips, model) -> None:
     "Write a model's weights, with everything in the header that is needed to use them."
     about = dict(parameters=p.model_dump(exclude=_PLACES), classes=clips.classes, skeleton=clips.skeleton, shape=list(model.shape))
-    with whole_file(path) as part: save_file({k: v.contiguous() for k, v in model.state_dict().items()}, part, {'msagcn': json.dumps(about)})
+    with whole_file(path) as part:
+        try: save_file({k: v.contiguous() for k, v in model.state_dict().items()}, part, {'msagcn': json.dumps(about)})
+        except SafetensorError as e: raise MsagcnError(f'{path}: cannot write ({e})') from e
 
 def load_weights(path, device='cpu') -> tuple[torch.nn.Module, dict]:
     "A trained model in eval mode, and what its file says about it."
@@ -297,7 +312,7 @@ def predict_file(
     best = model(x).softmax(1)[0].cpu().topk(min(k, len(about['classes'])))
     return [(about['classes'][c], round(100*v, 2)) for v, c in zip(best.values.tolist(), best.indices.tolist())]
 
-# %% ../nbs/60_experiment.ipynb #ba208629
+# %% ../nbs/60_experiment.ipynb #cb074357
 FUSION_COLUMNS = 'benchmark models recipe streams weights weights_from val_top1 top1 top1_clean n_test'.split()
 
 def fuse_streams(p: FuseParameters) -> pd.DataFrame:
@@ -305,7 +320,8 @@ def fuse_streams(p: FuseParameters) -> pd.DataFrame:
     runs = {s: Path(p.reports_dir)/'runs'/f'{p.model}-{p.benchmark}-{p.recipe}-{s}-s{p.seed}' for s in p.streams}
     for folder in runs.values():
         if not (folder/'metrics.json').exists(): raise MsagcnError(f'{folder}: this run is not finished; train it first')
-    data, *others = {read_json(f/'metrics.json')['data_hash'] for f in runs.values()}
+    try: data, *others = {read_json(f/'metrics.json')['data_hash'] for f in runs.values()}
+    except (KeyError, TypeError) as e: raise MsagcnError(f'{p.reports_dir}: a metrics.json of recipe {p.recipe} has no data_hash') from e
     if others: raise MsagcnError(f'{p.benchmark} {p.recipe}: the runs saw different data ({1 + len(others)} data hashes)')
     _, val_labels, val = align({str(f): load_scores(f/'val_scores.npz') for f in runs.values()})
     names, labels, test = align({str(f): load_scores(f/'test_scores.npz') for f in runs.values()})

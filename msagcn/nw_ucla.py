@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CLASSES', 'TEST_VIEW', 'URL', 'parse_name', 'parse_clip', 'raw_files', 'read_nw_ucla', 'download']
 
-# %% ../nbs/22_nw_ucla.ipynb #e722a88c
-import json, re, urllib.request, zipfile
+# %% ../nbs/22_nw_ucla.ipynb #e38a377e
+import json, re, urllib.request, zipfile, zlib
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -15,7 +15,7 @@ from .clips import Clips, equal_content, leaked
 from .core import MsagcnError, Progress, content_hash, whole_file
 from .skeleton import UCLA20
 
-# %% ../nbs/22_nw_ucla.ipynb #2417c211
+# %% ../nbs/22_nw_ucla.ipynb #10d46746
 CLASSES = {1: 'pick up with one hand', 2: 'pick up with two hands', 3: 'drop trash', 4: 'walk around', 5: 'sit down',
            6: 'stand up', 8: 'donning', 9: 'doffing', 11: 'throw', 12: 'carry'}
 _NAME = re.compile(r'a(\d\d)_s(\d\d)_e(\d\d)_v(\d\d)')
@@ -32,7 +32,7 @@ def parse_name(
     if view not in (1, 2, 3): raise MsagcnError(f'{name}: view {view} is not 1, 2 or 3')
     return list(CLASSES).index(action), subject, view
 
-# %% ../nbs/22_nw_ucla.ipynb #626b1ba8
+# %% ../nbs/22_nw_ucla.ipynb #7f628c5d
 def parse_clip(
     data: bytes,         # the file
     path: str,           # named in errors
@@ -41,11 +41,11 @@ def parse_clip(
     "A raw file's coordinates, checked: JSON, T×20×3, at least one frame, all finite, label as its name says."
     if not data.strip(): raise MsagcnError(f'{path}: empty file')
     try: clip = json.loads(data)
-    except ValueError as e: raise MsagcnError(f'{path}: not JSON, or cut off ({e})') from e
+    except (ValueError, RecursionError) as e: raise MsagcnError(f'{path}: not JSON, or cut off ({e})') from e
     if not isinstance(clip, dict) or 'skeletons' not in clip: raise MsagcnError(f"{path}: no 'skeletons' in it")
     try: x = np.array(clip['skeletons'], dtype=np.float64)
-    except (ValueError, TypeError) as e: raise MsagcnError(f'{path}: skeletons are not T×20×3 numbers') from e
-    if len(x) == 0: raise MsagcnError(f'{path}: zero frames')
+    except (ValueError, TypeError, OverflowError) as e: raise MsagcnError(f'{path}: skeletons are not T×20×3 numbers') from e
+    if x.ndim and len(x) == 0: raise MsagcnError(f'{path}: zero frames')
     if x.ndim != 3 or x.shape[1:] != (UCLA20.V, 3): raise MsagcnError(f'{path}: skeletons are {"×".join(map(str, x.shape))}, not T×20×3')
     if not np.isfinite(x).all(): raise MsagcnError(f'{path}: coordinates that are NaN or infinite (frame {np.argwhere(~np.isfinite(x))[0][0]})')
     if not named: return x[:, None]
@@ -54,7 +54,7 @@ def parse_clip(
         raise MsagcnError(f"{path}: label {clip['label']} where the name says {label + 1}")
     return x[:, None]
 
-# %% ../nbs/22_nw_ucla.ipynb #3babfe19
+# %% ../nbs/22_nw_ucla.ipynb #8491eeb9
 def raw_files(
     source,              # the zip, or a folder with the files, in `all_sqe` or directly
 ):                       # yields (path to name in errors, function that reads the bytes)
@@ -69,11 +69,11 @@ def raw_files(
         with archive:
             for name in sorted(n for n in archive.namelist() if not n.endswith('/') and '__MACOSX' not in n):
                 path = PurePosixPath(name.replace('\\', '/'))
-                if path.is_absolute() or '..' in path.parts or ':' in path.parts[0]: raise MsagcnError(f'{source}: path that climbs out: {name}')
+                if path.is_absolute() or '..' in path.parts or ':' in name: raise MsagcnError(f'{source}: path that climbs out: {name}')
                 if path.suffix == '.json': yield f'{source}:{name}', lambda name=name: archive.read(name)
     else: raise MsagcnError(f'{source}: no such file or folder (raw NW-UCLA: see DATA.md)')
 
-# %% ../nbs/22_nw_ucla.ipynb #1cd7d6a7
+# %% ../nbs/22_nw_ucla.ipynb #66c8d275
 def read_nw_ucla(
     source,              # zip or folder
     benchmark: str = 'nw_ucla',
@@ -95,10 +95,10 @@ def read_nw_ucla(
 def _read(source):
     for path, read in raw_files(source):
         try: data = read()
-        except (OSError, zipfile.BadZipFile, RuntimeError) as e: raise MsagcnError(f'{path}: cannot read ({e})') from e
+        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as e: raise MsagcnError(f'{path}: cannot read ({e})') from e
         yield path, parse_clip(data, path)
 
-# %% ../nbs/22_nw_ucla.ipynb #1f886b93
+# %% ../nbs/22_nw_ucla.ipynb #41cae88d
 URL = 'https://www.dropbox.com/s/10pcm4pksjy6mkq/all_sqe.zip?dl=1'
 
 def download(
