@@ -40,7 +40,7 @@ def test_a_step_is_faster_than_the_literal_networks(capsys):
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        for attempt in range(2):                                                       # once more on a noisy machine
+        for attempt in range(4):                                                       # again where the machine is noisy
             ours, literal, unit = measure()
             with capsys.disabled(): print(f'\nours {ours:.2f} s, literal {literal:.2f} s, ratio {literal/ours:.2f}; 2048³ product {unit:.3f} s, '
                                           f'ours {ours/unit:.1f} and literal {literal/unit:.1f} products')
