@@ -31,6 +31,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                              'msagcn.core._shift': ('core.html#_shift', 'msagcn/core.py'),
                              'msagcn.core._signed': ('core.html#_signed', 'msagcn/core.py'),
                              'msagcn.core.content_hash': ('core.html#content_hash', 'msagcn/core.py'),
+                             'msagcn.core.in_notebook': ('core.html#in_notebook', 'msagcn/core.py'),
                              'msagcn.core.keyed_bits': ('core.html#keyed_bits', 'msagcn/core.py'),
                              'msagcn.core.keyed_integers': ('core.html#keyed_integers', 'msagcn/core.py'),
                              'msagcn.core.keyed_uniform': ('core.html#keyed_uniform', 'msagcn/core.py'),
