@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Clips', 'equal_content', 'leaked', 'split', 'save_clips', 'load_clips']
 
-# %% ../nbs/12_clips.ipynb #7c96cb99
+# %% ../nbs/12_clips.ipynb #62f91af3
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,20 +15,23 @@ from safetensors.numpy import load_file, save_file
 
 from .core import MsagcnError, content_hash, read_json, whole_file, write_json
 
-# %% ../nbs/12_clips.ipynb #9f22fcf6
+# %% ../nbs/12_clips.ipynb #57e0db5a
 @dataclass
 class Clips:
     "All clips of a benchmark, in the order of `names`."
     benchmark: str
-    skeleton: str                # name of the skeleton
+    skeleton: str|dict           # name of the skeleton, or what `skeleton_note` says of somebody's own
     classes: list[str]           # class names; a label is an index into them
     names: list[str]             # n unique names
     labels: np.ndarray           # (n,) int64
     subjects: np.ndarray         # (n,) int64: who performs
-    parts: list[str]             # n times 'train' or 'test'
+    parts: list[str]             # n times 'train', 'val' or 'test'; 'val' are training clips that are held out in any case
     hashes: list[str]            # n SHA-256 of the coordinates
     lengths: np.ndarray          # (n,) int64: frames of each clip
-    frames: np.ndarray = field(repr=False)   # (sum of lengths, M, V, C) float64, metres
+    frames: np.ndarray = field(repr=False)   # (sum of lengths, M, V, C), a body that is absent is all zeros
+    channels: str = 'xyz'        # what C is: 'xyz', 'xy', or 'xys' with the score of a 2D estimate
+    feed: str = 'nw_ucla'        # how clips become network input, unless a run says otherwise
+    image: list|None = None      # width and height that 2D coordinates were divided by, where they were
 
     def __len__(self): return len(self.names)
     @property
@@ -42,7 +45,7 @@ class Clips:
         "Fingerprint of names, labels, parts and coordinates together."
         return content_hash(*(f'{n} {l} {p} {h}' for n, l, p, h in sorted(zip(self.names, self.labels, self.parts, self.hashes))))
 
-# %% ../nbs/12_clips.ipynb #b2dd325a
+# %% ../nbs/12_clips.ipynb #a6d93952
 def equal_content(clips: Clips) -> list[list[str]]:
     "Groups of names whose clips are equal in every coordinate."
     groups = {}
@@ -51,25 +54,26 @@ def equal_content(clips: Clips) -> list[list[str]]:
 
 def leaked(clips: Clips) -> list[str]:
     "Test clips whose content is also in the training part."
-    seen = {h for h, p in zip(clips.hashes, clips.parts) if p == 'train'}
+    seen = {h for h, p in zip(clips.hashes, clips.parts) if p != 'test'}
     return [n for n, h, p in zip(clips.names, clips.hashes, clips.parts) if p == 'test' and h in seen]
 
 def split(
     clips: Clips,
     val_subjects: list[int] = (),    # training clips of these subjects are held out
 ) -> dict[str, np.ndarray]:          # indices of clips
-    "`train` (all of the training part), `fit` and `val` (train without and with the held-out subjects only), `test`, `clean`."
-    part, held = np.array(clips.parts), np.isin(clips.subjects, val_subjects)
-    unknown = sorted(set(val_subjects) - set(clips.subjects[part == 'train'].tolist()))
+    "`train` (the whole training part), `fit` and `val` (train without the held-out subjects, and these with the part `val`), `test`, `clean`."
+    part = np.array(clips.parts)
+    train = part != 'test'
+    held = train & (np.isin(clips.subjects, val_subjects) | (part == 'val'))
+    unknown = sorted(set(val_subjects) - set(clips.subjects[train].tolist()))
     if unknown: raise MsagcnError(f'val_subjects: {clips.benchmark} has no training clips of subject {unknown[0]}; '
-                                  f'there are {", ".join(map(str, sorted(set(clips.subjects[part == "train"].tolist()))))}')
+                                  f'there are {", ".join(map(str, sorted(set(clips.subjects[train].tolist()))))}')
     leak = np.isin(clips.names, leaked(clips))
-    masks = dict(train=part == 'train', fit=(part == 'train') & ~held, val=(part == 'train') & held,
-                 test=part == 'test', clean=(part == 'test') & ~leak)
+    masks = dict(train=train, fit=train & ~held, val=held, test=~train, clean=~train & ~leak)
     if not masks['fit'].any(): raise MsagcnError('val_subjects: no training clips are left to fit on')
     return {k: np.flatnonzero(m) for k, m in masks.items()}
 
-# %% ../nbs/12_clips.ipynb #fc8a9ecc
+# %% ../nbs/12_clips.ipynb #5dcd506f
 def save_clips(clips: Clips, folder, **notes) -> Path:
     "Write `clips.safetensors` and `manifest.json`; `notes` go into the manifest. Returns the manifest's path."
     folder = Path(folder)
@@ -80,8 +84,8 @@ def save_clips(clips: Clips, folder, **notes) -> Path:
         except SafetensorError as e: raise MsagcnError(f'{folder}: cannot write clips.safetensors ({e})') from e
     rows = [dict(name=n, label=int(l), subject=int(s), part=p, frames=int(t), hash=h) for n, l, s, p, t, h in
             zip(clips.names, clips.labels, clips.subjects, clips.parts, clips.lengths, clips.hashes)]
-    return write_json(folder/'manifest.json', dict(benchmark=clips.benchmark, skeleton=clips.skeleton, classes=clips.classes,
-                      data_hash=clips.data_hash, leaked=leaked(clips), equal_content=equal_content(clips), **notes, clips=rows))
+    return write_json(folder/'manifest.json', dict(benchmark=clips.benchmark, skeleton=clips.skeleton, channels=clips.channels, feed=clips.feed, image=clips.image,
+                      classes=clips.classes,                       data_hash=clips.data_hash, leaked=leaked(clips), equal_content=equal_content(clips), **notes, clips=rows))
 
 def load_clips(folder) -> Clips:
     "Read a prepared data set."
@@ -93,5 +97,6 @@ def load_clips(folder) -> Clips:
     except (OSError, SafetensorError) as e: raise MsagcnError(f'{folder}/clips.safetensors: cannot read ({e}); prepare again') from e
     column = lambda k: [c[k] for c in m['clips']]
     try: return Clips(m['benchmark'], m['skeleton'], m['classes'], column('name'), arrays['labels'], arrays['subjects'],
-                      column('part'), column('hash'), arrays['lengths'], arrays['frames'])
+                      column('part'), column('hash'), arrays['lengths'], arrays['frames'],
+                      m['channels'], m['feed'], m['image'])
     except (KeyError, TypeError) as e: raise MsagcnError(f'{folder}: manifest.json or clips.safetensors is not of this package ({e}); prepare again') from e

@@ -6,33 +6,38 @@
 __all__ = ['RELEASE_WEIGHTS', 'RELEASE_FOUR', 'predict', 'topk', 'Scores', 'save_scores', 'load_scores', 'align', 'fuse',
            'cross_entropy', 'fit_weights', 'release_weights']
 
-# %% ../nbs/40_evaluate.ipynb #dd7fb63a
-import itertools, json, zipfile
+# %% ../nbs/40_evaluate.ipynb #e7383aa8
+import itertools, json, math, zipfile
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from .core import MsagcnError, whole_file
-from .streams import ClipStore, batch
+from .distributed import gather, world
+from .feed import FedStore, batch
 
-# %% ../nbs/40_evaluate.ipynb #c768f908
+# %% ../nbs/40_evaluate.ipynb #8bf13e4a
 @torch.no_grad()
 def predict(
     model: torch.nn.Module,
-    s: ClipStore,
+    s: FedStore,
     clips,               # (n,) indices
     T: int,
     stream: str,
     batch_size: int = 64,
+    test_clips: int = 1, # cut from each clip; with several, what is returned are logarithms of their mean probabilities
 ) -> np.ndarray:         # (n, classes) float32 logits
-    "The model's scores, without augmentation, in eval mode."
-    was, parts = model.training, []
+    "The model's scores, without augmentation, in eval mode; the same whatever the number of processes."
+    was, (rank, size) = model.training, world()
     model.eval()
-    for i in torch.as_tensor(np.asarray(clips), device=s.device).split(batch_size):
-        parts.append(model(batch(s, i, T, stream)).float().cpu())
+    batches = torch.as_tensor(np.asarray(clips), device=s.device).split(batch_size)
+    def scores(i):
+        each = torch.stack([model(batch(s, i, T, stream, part=(c, test_clips))).float() for c in range(test_clips)])
+        return (each[0] if test_clips == 1 else each.log_softmax(2).logsumexp(0) - math.log(test_clips)).cpu()
+    parts = gather([scores(i) for i in batches[rank::size]])                      # by rank
     model.train(was)
-    return torch.cat(parts).numpy()
+    return torch.cat([parts[b % size][b//size] for b in range(len(batches))]).numpy()
 
 def topk(
     scores: np.ndarray,  # (n, classes)
@@ -44,7 +49,7 @@ def topk(
     best = np.argsort(-scores, axis=1, kind='stable')[:, :k]
     return round(100*float((best == np.asarray(labels)[:, None]).any(1).mean()), 2)
 
-# %% ../nbs/40_evaluate.ipynb #36af4caf
+# %% ../nbs/40_evaluate.ipynb #842e0809
 @dataclass
 class Scores:
     "Logits of a model for named clips."
@@ -65,7 +70,7 @@ def load_scores(path) -> Scores:
     except OSError as e: raise MsagcnError(f'{path}: cannot read ({e.strerror or e})') from e
     except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as e: raise MsagcnError(f'{path}: not a score file ({e})') from e
 
-# %% ../nbs/40_evaluate.ipynb #0225dc0d
+# %% ../nbs/40_evaluate.ipynb #beac2575
 def align(
     streams: dict[str, Scores],    # by stream (or file) name
 ) -> tuple[list[str], np.ndarray, np.ndarray]:   # names, labels (n,), scores (streams, n, classes)
@@ -82,7 +87,7 @@ def align(
         stack.append(s.scores[order])
     return first.names, first.labels, np.stack(stack)
 
-# %% ../nbs/40_evaluate.ipynb #47f6f5f8
+# %% ../nbs/40_evaluate.ipynb #8374dafa
 def fuse(
     stack: np.ndarray,   # (streams, n, classes)
     weights,             # (streams,)
@@ -110,7 +115,7 @@ def fit_weights(
         if best is None or key < best[0]: best = key, w
     return best[1]
 
-# %% ../nbs/40_evaluate.ipynb #5c85428b
+# %% ../nbs/40_evaluate.ipynb #6702975d
 RELEASE_WEIGHTS = {
     'ntu60': dict(joint=2, bone=2.5, joint_motion=2, bone_motion=.5, bone_p2=1.5, bone_p5=1.5),
     'ntu120': dict(joint=3, bone=2, joint_motion=1, bone_motion=.5, bone_p2=2, bone_p5=1.5),

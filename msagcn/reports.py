@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['PAPER', 'NOT_STATED', 'OTHERS', 'notebook_tool', 'runner', 'execute', 'math_to_mathml', 'to_html', 'Html',
            'table_html', 'published', 'read_table', 'result_table', 'runs_of', 'histories', 'best_scores', 'confusion',
-           'hardest_pairs', 'leak_words', 'command', 'parameter_table', 'look_inside', 'render_report']
+           'hardest_pairs', 'leak_words', 'command', 'parameter_table', 'look_inside', 'moved_rings', 'render_report']
 
-# %% ../nbs/61_reports.ipynb #eb7a1827
+# %% ../nbs/61_reports.ipynb #eb117fff
 import importlib, re, shlex
 from html import escape
 from pathlib import Path
@@ -19,15 +19,16 @@ import msagcn
 from .clips import Clips
 from .core import MsagcnError, read_json, write_text
 from .evaluate import Scores, align, fuse, load_scores, topk
-from .streams import batch, store
+from .feed import batch, fed_store
+from .msg3d import MSG3D
 
-# %% ../nbs/61_reports.ipynb #175f959f
+# %% ../nbs/61_reports.ipynb #4e323892
 def notebook_tool(name: str):
     "A module of the notebook tools; not installed is an error with the command that installs them."
     try: return importlib.import_module(name)
     except ImportError as e: raise MsagcnError(f'{name}: not installed, needed for reports; pip install msagcn[notebooks]') from e
 
-# %% ../nbs/61_reports.ipynb #61094d24
+# %% ../nbs/61_reports.ipynb #0276e3d3
 def runner(name: str) -> Path:      # 'prepare', 'train', 'fuse' or 'report'
     "A runner notebook: of the checkout that this package is in, or of the present folder."
     places = [root/'nbs/runs'/f'{name}.ipynb' for root in (Path(msagcn.__file__).resolve().parents[1], Path.cwd())]
@@ -35,7 +36,7 @@ def runner(name: str) -> Path:      # 'prepare', 'train', 'fuse' or 'report'
         if p.exists(): return p
     raise MsagcnError(f'{places[0]}: no such notebook; runner notebooks come with the source checkout, run msagcn inside one')
 
-# %% ../nbs/61_reports.ipynb #cd764fe6
+# %% ../nbs/61_reports.ipynb #0101a04a
 def execute(
     notebook,            # notebook with a cell tagged `parameters`
     out,                 # where the executed copy shall stand
@@ -46,8 +47,8 @@ def execute(
     part = out.with_name(f'.{out.stem}.part.ipynb')
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        papermill.execute_notebook(str(notebook), str(part), parameters, kernel_name='python3', language='python', progress_bar=False,
-                                   extra_arguments=['--log-level=ERROR'])       # of the kernel, which else warns about TCP
+        papermill.execute_notebook(str(notebook), str(part), parameters, kernel_name='python3', language='python',
+                                   progress_bar=False, extra_arguments=['--log-level=ERROR'])   # the kernel else warns about TCP
     except papermill.exceptions.PapermillExecutionError as e:
         part.replace(out)
         raise MsagcnError(f'{out}: {_last_line(e)} (in cell {e.cell_index})') from e
@@ -64,8 +65,9 @@ def _last_line(e) -> str:
     lines = re.sub(r'\x1b\[[\d;]*m', '', str(text)).strip().splitlines()
     return ' '.join((lines[-1] if name == 'MsagcnError' and lines else f'{name}: {lines[-1] if lines else ""}').split())
 
-# %% ../nbs/61_reports.ipynb #feb1809a
-_MATH = re.compile(r'(?P<code>```.*?```|`[^`]*`)|\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<inline>[^\s$](?:[^$\n]*[^\s$\\])?)\$(?![\w$])', re.S)
+# %% ../nbs/61_reports.ipynb #24e8eec3
+_MATH = re.compile(r'(?P<code>```.*?```|`[^`]*`)|\$\$(?P<block>.+?)\$\$|'
+                   r'(?<![\\$\w])\$(?P<inline>[^\s$](?:[^$\n]*[^\s$\\])?)\$(?![\w$])', re.S)
 
 def math_to_mathml(text: str) -> str:
     "Markdown with its LaTeX formulas, `$…$` and `$$…$$`, as MathML; code is left alone."
@@ -77,7 +79,7 @@ def math_to_mathml(text: str) -> str:
         except Exception: return f'<code>{escape(tex)}</code>'       # its errors have no common class
     return _MATH.sub(one, text)
 
-# %% ../nbs/61_reports.ipynb #f251defe
+# %% ../nbs/61_reports.ipynb #16f4a6ad
 def _ready(nb):
     "A notebook as it goes into the page: formulas as MathML, pictures with words, nothing interactive."
     heading = 'figure'
@@ -97,18 +99,22 @@ def _offline(body: str) -> str:
     body = re.sub(r'<img\b[^>]*\bsrc=(?!["\']?data:)[^>]*>', '', body, flags=re.I)
     return re.sub(r'@import[^;]*;|url\((?!["\']?(data:|#))[^)]*\)', '', body)
 
-# %% ../nbs/61_reports.ipynb #d3bba066
+# %% ../nbs/61_reports.ipynb #66ba90c2
 _CSS = """
 :root { color-scheme: light } * { box-sizing: border-box }
-body { font: 16px/1.55 system-ui, sans-serif; color: #1c1c1c; background: #fff; max-width: 62rem; margin: 2rem auto; padding: 0 1.2rem }
-h1, h2, h3 { line-height: 1.25; margin: 2.2rem 0 .6rem } h1 { margin-top: 0 } h2 { border-top: 1px solid #ddd; padding-top: 1.4rem }
-p, li, blockquote { max-width: 46rem } blockquote { margin: 0 0 1rem; color: #555 } a { color: #0060a0 } a.anchor-link { display: none }
+body { font: 16px/1.55 system-ui, sans-serif; color: #1c1c1c; background: #fff }
+body { max-width: 62rem; margin: 2rem auto; padding: 0 1.2rem }
+h1, h2, h3 { line-height: 1.25; margin: 2.2rem 0 .6rem }
+h1 { margin-top: 0 } h2 { border-top: 1px solid #ddd; padding-top: 1.4rem }
+p, li, blockquote { max-width: 46rem } blockquote { margin: 0 0 1rem; color: #555 }
+a { color: #0060a0 } a.anchor-link { display: none }
 img { max-width: 100%; height: auto } .output_area, .output { overflow-x: auto }
 pre, code { font: 13px/1.45 ui-monospace, monospace; background: #f5f5f5; border-radius: 3px } code { padding: .1em .25em }
 pre { padding: .6rem .8rem; white-space: pre-wrap; overflow-wrap: anywhere } pre code { padding: 0 }
 table { border-collapse: collapse; margin: .8rem 0; font-size: 14px; font-variant-numeric: tabular-nums }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top } th { border-bottom: 2px solid #888 }
-td.number, th.number { text-align: right; white-space: nowrap } .output_stderr pre { background: #fff4e0 } .output_error pre { background: #fde8e8 }
+th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top }
+th { border-bottom: 2px solid #888 } td.number, th.number { text-align: right; white-space: nowrap }
+.output_stderr pre { background: #fff4e0 } .output_error pre { background: #fde8e8 }
 @media print { body { max-width: none; margin: 0 } h2 { break-after: avoid } img, tr { break-inside: avoid } }
 """
 
@@ -121,17 +127,20 @@ def to_html(
     nbformat, Exporter = notebook_tool('nbformat'), notebook_tool('nbconvert').HTMLExporter
     try: nb = nbformat.read(notebook, 4)
     except OSError as e: raise MsagcnError(f'{notebook}: cannot read ({e.strerror or e})') from e
-    except (ValueError, nbformat.ValidationError) as e: raise MsagcnError(f'{notebook}: not a notebook ({str(e).splitlines()[0]})') from e
+    except (ValueError, nbformat.ValidationError) as e:
+        raise MsagcnError(f'{notebook}: not a notebook ({str(e).splitlines()[0]})') from e
     exporter = Exporter(template_name='basic', exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True,
                         preprocessors=['nbconvert.preprocessors.CoalesceStreamsPreprocessor'])
-    exporter.display_data_priority = ['text/html', 'image/svg+xml', 'image/png', 'image/jpeg', 'text/markdown', 'text/latex', 'text/plain']
+    exporter.display_data_priority = ['text/html', 'image/svg+xml', 'image/png', 'image/jpeg',
+                                      'text/markdown', 'text/latex', 'text/plain']
     heads = re.findall(r'^# (.+)', '\n'.join(c.source for c in nb.cells if c.cell_type == 'markdown'), re.M)
     title = title or (heads[0] if heads else Path(notebook).stem)
     body = _offline(exporter.from_notebook_node(_ready(nb))[0])
-    return write_text(html, f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">'
-                            f'\n<title>{escape(title)}</title>\n<style>{_CSS}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n')
+    head = ('<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n'
+            f'<title>{escape(title)}</title>\n<style>{_CSS}</style>')
+    return write_text(html, f'<!DOCTYPE html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{body}\n</body>\n</html>\n')
 
-# %% ../nbs/61_reports.ipynb #4b50656b
+# %% ../nbs/61_reports.ipynb #bd420c6d
 class Html(str):
     "Text that a notebook shows as HTML."
     def _repr_html_(self): return str(self)
@@ -143,28 +152,33 @@ def table_html(
     "A table as plain HTML, numbers on the right, missing values as a dash."
     def cell(v): return '–' if v is None or v != v or v == '' else f'{v:.2f}' if isinstance(v, float) else escape(str(v))
     number = {c: pd.api.types.is_numeric_dtype(df[c]) or df[c].astype(str).str.match(r'^[–\d]').all() for c in df.columns}
-    row = lambda tag, values: '<tr>' + ''.join(f'<{tag}{" class=number" if number[c] else ""}>{v}</{tag}>' for c, v in zip(df.columns, values)) + '</tr>'
+    def row(tag, values):
+        kinds = [' class=number' if number[c] else '' for c in df.columns]
+        return '<tr>' + ''.join(f'<{tag}{k}>{v}</{tag}>' for k, v in zip(kinds, values)) + '</tr>'
     rows = '\n'.join(row('td', map(cell, r)) for r in df.itertuples(index=False))
     return Html(f'<table>\n<thead>{row("th", map(escape, map(str, df.columns)))}</thead>\n<tbody>{rows}</tbody>\n</table>'
                 + (f'\n<p>{escape(note)}</p>' if note else ''))
 
-# %% ../nbs/61_reports.ipynb #31cbf663
+# %% ../nbs/61_reports.ipynb #5c39fae9
 PAPER = {'nw_ucla': {}, 'embedded': {}}          # benchmark -> streams -> top-1 that the MSA-GCN paper states
 NOT_STATED = {
-    'nw_ucla': 'The MSA-GCN paper (IEEE Access 2024, doi 10.1109/ACCESS.2024.3520172) names NW-UCLA, but no page that we could read '
-               'states its accuracy there. We do not fill the column with somebody else\'s number.',
+    'nw_ucla': 'The MSA-GCN paper (IEEE Access 2024, doi 10.1109/ACCESS.2024.3520172) names NW-UCLA, but no page that we could '
+               'read states its accuracy there. We do not fill the column with somebody else\'s number.',
     'embedded': 'The embedded data are generated by this package; nobody has published a result on them.'}
 OTHERS = {'nw_ucla': [
-    ('CTR-GCN', '4', 96.5, 'all 464', "table of Skeleton-MixFormer's repository (ElricXin/Skeleton-MixFormer, figures/Expriment.PNG)"),
+    ('CTR-GCN', '4', 96.5, 'all 464',
+     "table of Skeleton-MixFormer's repository (ElricXin/Skeleton-MixFormer, figures/Expriment.PNG)"),
     ('InfoGCN', '6', 97.0, 'all 464', "the same table, and the README of InfoGCN's repository"),
-    ('SkateFormer', '2–4', 98.3, 'all 464', "table in the README of YuhanChen2024/KGS-GCN; configurations of two streams are public")]}
+    ('SkateFormer', '2–4', 98.3, 'all 464',
+     "table in the README of YuhanChen2024/KGS-GCN; configurations of two streams are public")]}
 
 def published(benchmark: str) -> Html:
     "Results that others published on the benchmark, for orientation; empty where there are none."
     if benchmark not in OTHERS: return Html('')
-    return table_html(pd.DataFrame(OTHERS[benchmark], columns=['published by others', 'streams', 'top-1', 'test clips', 'where we read it']))
+    columns = ['published by others', 'streams', 'top-1', 'test clips', 'where we read it']
+    return table_html(pd.DataFrame(OTHERS[benchmark], columns=columns))
 
-# %% ../nbs/61_reports.ipynb #c8556543
+# %% ../nbs/61_reports.ipynb #bb50b588
 def read_table(path, benchmark: str) -> pd.DataFrame:
     "The rows of a result table for a benchmark, numbers as numbers; without a file no rows."
     if not Path(path).exists(): return pd.DataFrame()
@@ -188,15 +202,16 @@ def result_table(
     clean = f'ours, clean {runs.n_clean.iloc[-1]:.0f}'; every = f'ours, all {runs.n_test.iloc[-1]:.0f}'
     def row(key, g, streams, **more):
         stated = paper.get(' '.join(sorted(streams.split())))
-        return key | {'paper': 'not\xa0stated' if stated is None else f'{stated:.1f}', every: _mean_sd(g.top1), clean: _mean_sd(g.top1_clean),
-                      'held out': _mean_sd(g.val_top1)} | more
-    rows = [row(dict(recipe=r, streams=s), g, s, **{'best epoch, chosen on test': _mean_sd(g.top1_best_on_test), 'runs': str(len(g))})
+        return key | {'paper': 'not\xa0stated' if stated is None else f'{stated:.1f}', every: _mean_sd(g.top1),
+                      clean: _mean_sd(g.top1_clean), 'held out': _mean_sd(g.val_top1)} | more
+    best = 'best epoch, chosen on test'
+    rows = [row(dict(recipe=r, streams=s), g, s, **{best: _mean_sd(g.top1_best_on_test), 'runs': str(len(g))})
             for (r, s), g in runs.groupby(['recipe', 'stream'], sort=False)]
-    if len(fused): rows += [row(dict(recipe=r, streams=f'{s} (weights {w})'), g, s, **{'best epoch, chosen on test': '–', 'runs': str(len(g))})
+    if len(fused): rows += [row(dict(recipe=r, streams=f'{s} (weights {w})'), g, s, **{best: '–', 'runs': str(len(g))})
                             for (r, s, w), g in fused.groupby(['recipe', 'streams', 'weights_from'], sort=False)]
     return pd.DataFrame(rows)
 
-# %% ../nbs/61_reports.ipynb #7a108f33
+# %% ../nbs/61_reports.ipynb #4af595fc
 def runs_of(reports_dir, benchmark: str, recipe: str) -> dict[str, dict]:    # run id -> metrics
     "The finished runs of a recipe on a benchmark, from their `metrics.json`."
     runs = [read_json(f) for f in sorted(Path(reports_dir).glob('runs/*/metrics.json'))]
@@ -211,12 +226,14 @@ def histories(reports_dir, runs) -> dict[str, pd.DataFrame]:
     files = {r: Path(reports_dir)/'runs'/r/'history.csv' for r in runs}
     return {r: pd.read_csv(f) for r, f in files.items() if f.exists()}
 
-# %% ../nbs/61_reports.ipynb #6e621c67
+# %% ../nbs/61_reports.ipynb #a610c369
 def best_scores(reports_dir, benchmark: str, recipe: str) -> tuple[str, Scores, list[str]]:
     "The fusion with the best held-out accuracy, or the best single run: its name, its scores of the test clips, its run ids."
     runs, folder = runs_of(reports_dir, benchmark, recipe), Path(reports_dir)/'runs'
     fused = read_table(Path(reports_dir)/'fusion.csv', benchmark)
-    if len(fused): fused = fused[(fused.recipe == recipe) & (fused.weights_from == 'held-out')].sort_values('val_top1', ascending=False, kind='stable')
+    if len(fused):
+        fused = fused[(fused.recipe == recipe) & (fused.weights_from == 'held-out')]
+        fused = fused.sort_values('val_top1', ascending=False, kind='stable')
     for row in fused.itertuples():
         streams, weights = row.streams.split(), [float(w) for w in row.weights.split()]
         for seed in [getattr(row, 'seed', None)] if hasattr(row, 'seed') else sorted({m['seed'] for m in runs.values()}):
@@ -224,11 +241,12 @@ def best_scores(reports_dir, benchmark: str, recipe: str) -> tuple[str, Scores, 
             if not set(ids) <= set(runs): continue
             names, labels, stack = align({i: load_scores(folder/i/'test_scores.npz') for i in ids})
             if topk(fuse(stack, weights), labels) == round(row.top1, 2):
-                return ' + '.join(f'{w:g} {s}' for w, s in zip(weights, streams)), Scores(names, labels, fuse(stack, weights)), ids
+                name = ' + '.join(f'{w:g} {s}' for w, s in zip(weights, streams))
+                return name, Scores(names, labels, fuse(stack, weights)), ids
     best = max(runs.values(), key=lambda m: m['val_top1'] or 0)
     return f"{best['stream']} alone", load_scores(folder/best['run_id']/'test_scores.npz'), [best['run_id']]
 
-# %% ../nbs/61_reports.ipynb #959f0f8c
+# %% ../nbs/61_reports.ipynb #ec9c56e2
 def confusion(
     scores: np.ndarray,  # (n, classes)
     labels: np.ndarray,  # (n,)
@@ -253,24 +271,26 @@ def hardest_pairs(
         rows.append((classes[a], classes[b], int(c), int((s.labels == a).sum()), s.names[there[margin[there].argmax()]]))
     return pd.DataFrame(rows, columns=['is', 'taken for', 'clips', 'of', 'example'])
 
-# %% ../nbs/61_reports.ipynb #4297f243
+# %% ../nbs/61_reports.ipynb #8928554c
 def leak_words(
     note: dict,          # `reports/data/<benchmark>-<hash>.json`
     s: Scores,           # of the test clips
 ) -> str:
     "What the data's own check found: equal clips, test clips that are in the training part, and what they do to the accuracy."
     leak = np.isin(s.names, note['leaked'])
-    text = f"The data are {note['clips']} clips with {note['frames']} frames in {len(note['classes'])} classes; {len(leak)} clips are for testing. "
+    text = (f"The data are {note['clips']} clips with {note['frames']} frames in {len(note['classes'])} classes; "
+            f"{len(leak)} clips are for testing. ")
     groups = note['equal_content']
     if groups: text += (f"{sum(map(len, groups))} clips in {len(groups)} groups are equal in every coordinate"
                         f" (the first: {', '.join(groups[0])}). ")
     if not leak.any(): return text + 'No test clip has the content of a training clip, so all and clean are the same here.'
-    return text + (f"**{leak.sum()} test clips have the very content of a training clip** ({', '.join(np.array(s.names)[leak])}). "
+    return text + (f"**{leak.sum()} test clips have the very content of a training clip** "
+        f"({', '.join(np.array(s.names)[leak])}). "
         f"On these the best result is right in {topk(s.scores[leak], s.labels[leak]):.2f} %, on the other {(~leak).sum()} in "
         f"{topk(s.scores[~leak], s.labels[~leak]):.2f} %, on all in {topk(s.scores, s.labels):.2f} %. "
         'The column "clean" counts the others only; "all" is there because everybody publishes it.')
 
-# %% ../nbs/61_reports.ipynb #f2b05d10
+# %% ../nbs/61_reports.ipynb #4c075900
 def command(
     metrics: dict,       # of a run
     defaults: dict,      # of the train parameters
@@ -281,7 +301,8 @@ def command(
     files = {None: {}} | {f: yaml.safe_load(f.read_text(encoding='utf-8')) for f in sorted(Path(params).glob('*.yaml'))}
     ours = {k: v for k, v in metrics.items() if k in defaults}
     def differing(values): return {k: v for k, v in ours.items() if v != (defaults | values)[k]}
-    fitting = {f: v for f, v in files.items() if isinstance(v, dict) and set(v) <= set(defaults) and v.get('recipe', ours['recipe']) == ours['recipe']}
+    def fits(v): return isinstance(v, dict) and set(v) <= set(defaults) and v.get('recipe', ours['recipe']) == ours['recipe']
+    fitting = {f: v for f, v in files.items() if fits(v)}
     best = min(fitting, key=lambda f: len(differing(fitting[f])))
     pairs = [('-p', k, str(v).lower() if isinstance(v, bool) else str(v)) for k, v in differing(fitting[best]).items()]
     return shlex.join(['msagcn', 'train', *(['-f', best.as_posix()] if best else []), *(x for p in pairs for x in p)])
@@ -294,22 +315,33 @@ def parameter_table(runs: dict[str, dict], names) -> pd.DataFrame:
         return ', '.join(f"{runs[r]['stream']} s{runs[r]['seed']}: {v}" for r, v in values.items())
     return pd.DataFrame([(n.replace('_', ' '), text(n)) for n in names], columns=['parameter', 'value'])
 
-# %% ../nbs/61_reports.ipynb #73bc0db1
+# %% ../nbs/61_reports.ipynb #24eff833
 def look_inside(
-    model,               # a trained MSA-GCN
+    model,               # a trained network
     clips: Clips,
     name: str,           # of the clip
     stream: str,
-) -> dict:               # block, start (3, V, V), learned (3, V, V), attention (3, 4, V, V), frames (T', T')
-    "Graphs and attention of one clip in the block whose graph has moved most."
-    maps = model.maps(batch(store(clips), [clips.names.index(name)], model.shape[1], stream))
+) -> dict:               # block, subsets, start (3, V, V), learned (3, V, V), columns listen; MSA-GCN: attention (3, 4, V, V), frames (T', T')
+    "Graphs, and attention where there is any, of one clip in the block whose graph has moved most."
+    if isinstance(model, MSG3D): return moved_rings(model)
+    maps = model.maps(batch(fed_store(clips), [clips.names.index(name)], model.shape[1], stream))
     starts = {b: 2*block.graph.A[:, 0].numpy() for b, block in enumerate(model.blocks, 1)}
     moved = {b: np.abs(m['static'].numpy() - starts[b][:, None]).mean() for b, m in maps.items()}
     b = max(moved, key=moved.get)
-    return dict(block=b, moved=float(moved[b]), start=starts[b], learned=maps[b]['static'].mean(1).numpy(),
+    return dict(block=b, moved=float(moved[b]), subsets=('itself', 'inward', 'outward'), start=starts[b], learned=maps[b]['static'].mean(1).numpy(),
                 attention=maps[b]['attention'][0].numpy(), frames=maps[b]['frames'][0].numpy())
 
-# %% ../nbs/61_reports.ipynb #82193fde
+# %% ../nbs/61_reports.ipynb #59e2569f
+def moved_rings(model: MSG3D) -> dict:       # block, subsets, start (3, V, V), learned (3, V, V)
+    "The rings of single frames that have moved most, in the block where they have."
+    layers = [block.frames[0] for block in model.blocks]
+    b = max(range(3), key=lambda b: layers[b].mask.abs().mean())
+    A, mask = layers[b].A.mT, layers[b].mask.detach().mT                         # so that columns listen
+    rings = mask.abs().mean((1, 2)).topk(min(3, len(mask))).indices.sort().values
+    return dict(block=b + 1, moved=float(mask.abs().mean()), subsets=[f'ring {k}' for k in rings.tolist()],
+                start=A[rings].numpy(), learned=(A + mask)[rings].numpy())
+
+# %% ../nbs/61_reports.ipynb #279e69c8
 def render_report(p) -> Path:       # p: benchmark, recipe and the three folders
     "Execute the report notebook and write it as HTML; returns the page's path."
     executed = execute(runner('report'), Path(p.runs_dir)/f'report-{p.benchmark}.ipynb',

@@ -6,7 +6,7 @@
 __all__ = ['STREAMS', 'ClipStore', 'store', 'even_frames', 'random_frames', 'turn_xy', 'scale_to_unit', 'bone_matrix',
            'as_stream', 'batch']
 
-# %% ../nbs/24_streams.ipynb #a5297b00
+# %% ../nbs/24_streams.ipynb #22a3233a
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,30 +15,32 @@ from torch import Tensor
 
 from .clips import Clips
 from .core import MsagcnError, keyed_integers
-from .skeleton import SKELETONS, Skeleton
+from .skeleton import Skeleton, skeleton_from
 
-# %% ../nbs/24_streams.ipynb #86899ae1
+# %% ../nbs/24_streams.ipynb #f2376baa
 @dataclass
 class ClipStore:
-    "A data set on a device, centred, ready to be sampled."
+    "A data set on a device, ready to be sampled."
     frames: Tensor       # (sum of lengths, M, V, C) float32
     starts: Tensor       # (n,)
     lengths: Tensor      # (n,)
     labels: Tensor       # (n,)
     skeleton: Skeleton
+    channels: str = 'xyz'
     def __len__(self): return len(self.labels)
     @property
     def device(self): return self.frames.device
 
-def store(clips: Clips, device='cpu', dtype=torch.float32) -> ClipStore:
-    "Move a data set to a device."
-    skeleton = SKELETONS[clips.skeleton]
-    origin = clips.frames[clips.starts, :1, skeleton.centre, :][:, :, None]               # (n, 1, 1, C)
-    x = torch.tensor(clips.frames - np.repeat(origin, clips.lengths, axis=0), dtype=dtype, device=device)
-    on = lambda a: torch.tensor(a, device=device)
-    return ClipStore(x, on(clips.starts), on(clips.lengths), on(clips.labels), skeleton)
+def store(clips: Clips, device='cpu', dtype=torch.float32, centred: bool = True) -> ClipStore:
+    "Move a data set to a device; `centred` subtracts from each clip the skeleton's centre joint of its first body in its first frame."
+    skeleton, x = skeleton_from(clips.skeleton), clips.frames
+    if centred:                                                                          # bodies that are absent stay zero
+        origin = np.repeat(x[clips.starts, :1, skeleton.centre][:, :, None], clips.lengths, axis=0)      # (sum, 1, 1, C)
+        x = np.where(x.any((2, 3), keepdims=True), x - origin, 0)
+    on = lambda a, **kind: torch.tensor(a, device=device, **kind)
+    return ClipStore(on(x, dtype=dtype), on(clips.starts), on(clips.lengths), on(clips.labels), skeleton, clips.channels)
 
-# %% ../nbs/24_streams.ipynb #d5865620
+# %% ../nbs/24_streams.ipynb #a3ffc0c7
 def even_frames(
     lengths: Tensor,     # (N,)
     T: int,
@@ -62,7 +64,7 @@ def random_frames(
         draws[:, i] = torch.where(taken, j[:, i], draws[:, i])
     return (draws//copies).sort(1).values
 
-# %% ../nbs/24_streams.ipynb #7e5015cf
+# %% ../nbs/24_streams.ipynb #b7d6eb39
 def turn_xy(
     degrees: Tensor,     # (N, 2): about x, about y
 ) -> Tensor:             # (N, 3, 3), to multiply row vectors by
@@ -79,7 +81,7 @@ def scale_to_unit(
     span = high - low
     return torch.where(span > 0, (x - low)/torch.where(span > 0, span, 1)*2 - 1, 0)
 
-# %% ../nbs/24_streams.ipynb #d1cd7315
+# %% ../nbs/24_streams.ipynb #a5c7faad
 STREAMS = {'joint': (None, False), 'bone': ('default', False), 'joint_motion': (None, True),
            'bone_motion': ('default', True), 'bone_p2': ('p2', False), 'bone_p5': ('p5', False)}   # (bone table, motion)
 
@@ -103,7 +105,7 @@ def as_stream(
     if motion: x = torch.cat([x.diff(dim=2), torch.zeros_like(x[:, :, :1])], 2)
     return x
 
-# %% ../nbs/24_streams.ipynb #38bdc6ff
+# %% ../nbs/24_streams.ipynb #fe46dd8a
 def batch(
     s: ClipStore,
     clips: Tensor,               # (N,) indices

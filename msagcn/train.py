@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Plan', 'learning_rate', 'epoch_order', 'save_state', 'load_state', 'make_optimiser', 'precision_context', 'fit']
 
-# %% ../nbs/50_train.ipynb #ba20a9ba
+# %% ../nbs/50_train.ipynb #501ba9af
 import json, math, time
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -19,9 +19,9 @@ from safetensors.torch import load_file, save_file
 
 from .core import MsagcnError, Progress, keyed_bits, whole_file
 from .evaluate import predict, topk
-from .streams import ClipStore, batch
+from .feed import FedStore, batch
 
-# %% ../nbs/50_train.ipynb #3e8fca8e
+# %% ../nbs/50_train.ipynb #9daeecb5
 @dataclass(frozen=True)
 class Plan:
     "How to train."
@@ -50,7 +50,7 @@ def learning_rate(
     if epoch < plan.warmup: return plan.lr*(epoch + .01)/plan.warmup
     return plan.lr*(1 + math.cos(math.pi*(epoch - plan.warmup)/max(plan.epochs - plan.warmup, 1)))/2
 
-# %% ../nbs/50_train.ipynb #a0b5376c
+# %% ../nbs/50_train.ipynb #f8aa0fa3
 def epoch_order(
     n: int,              # clips
     plan: Plan,
@@ -62,7 +62,7 @@ def epoch_order(
     order = keyed_bits(plan.seed, passes[:, None], torch.arange(n, device=device)).argsort(1)
     return order.flatten(), passes.repeat_interleave(n)
 
-# %% ../nbs/50_train.ipynb #3b34621e
+# %% ../nbs/50_train.ipynb #cfd213af
 def save_state(path, model, optimiser, progress: dict) -> None:
     "Write model, momenta and progress (JSON-ready) to one file, whole or not at all."
     names = {p: n for n, p in model.named_parameters()}
@@ -85,7 +85,7 @@ def load_state(path, model, optimiser) -> dict:
         if f'momentum.{n}' in tensors: optimiser.state[p]['momentum_buffer'] = tensors[f'momentum.{n}'].to(p.device)
     return progress
 
-# %% ../nbs/50_train.ipynb #9169aa5b
+# %% ../nbs/50_train.ipynb #be77cf0d
 def make_optimiser(model, plan: Plan) -> torch.optim.Optimizer:
     "Stochastic gradient descent with Nesterov momentum 0.9 and plain L2 decay on every parameter."
     return torch.optim.SGD(model.parameters(), lr=plan.lr, momentum=.9, nesterov=True, weight_decay=plan.weight_decay, foreach=True)
@@ -96,10 +96,10 @@ def precision_context(plan: Plan, device: torch.device):
     if plan.precision == 'fp16' and device.type != 'cuda': raise MsagcnError('precision: fp16 needs a GPU; bf16 works on processors')
     return torch.autocast(device.type, {'bf16': torch.bfloat16, 'fp16': torch.float16}[plan.precision])
 
-# %% ../nbs/50_train.ipynb #8b2c1192
+# %% ../nbs/50_train.ipynb #60f57326
 def fit(
     model: torch.nn.Module,
-    s: ClipStore,
+    s: FedStore,
     clips: torch.Tensor,         # (n,) indices to train on
     plan: Plan,
     checkpoint,                  # path; if there is one, training goes on from it
@@ -129,7 +129,7 @@ def fit(
 
 def _in_words(row): return ' '.join(f'{k} {v:.4g}' for k, v in row.items() if k not in ('epoch', 'seconds', 'lr'))
 
-# %% ../nbs/50_train.ipynb #c11e6e2c
+# %% ../nbs/50_train.ipynb #e0e4fe6f
 def _train_epoch(model, s, clips, plan, optimiser, scaler, at, checkpoint, seconds):
     "The rest of the present epoch; `at` is moved along."
     model.train()
@@ -158,7 +158,7 @@ def _checkpoint(path, model, optimiser, scaler, at):
     if scaler.is_enabled(): at['scaler'] = scaler.state_dict()
     save_state(path, model, optimiser, at)
 
-# %% ../nbs/50_train.ipynb #be219418
+# %% ../nbs/50_train.ipynb #9b6c4858
 def _close_epoch(model, s, plan, optimiser, scaler, at, checkpoint, watch):
     "Measure what is watched, write the row, save, and go to the next epoch."
     n = at['step']

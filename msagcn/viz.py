@@ -7,7 +7,7 @@ __all__ = ['COLOURS', 'LEFT', 'RIGHT', 'TRUNK', 'show_curves', 'show_confusion',
            'show_matrix', 'strongest_edges', 'show_edges_on_skeleton', 'show_learned', 'show_stages',
            'show_frame_attention']
 
-# %% ../nbs/25_viz.ipynb #e66ab177
+# %% ../nbs/25_viz.ipynb #3e3ed333
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
@@ -16,7 +16,7 @@ from matplotlib.patches import FancyArrowPatch
 
 from .skeleton import Skeleton
 
-# %% ../nbs/25_viz.ipynb #a6c4a57d
+# %% ../nbs/25_viz.ipynb #8fcc85b9
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 LEFT, RIGHT, TRUNK = COLOURS[0], COLOURS[1], '0.35'
 
@@ -30,7 +30,7 @@ def _tidy(ax, title=''):
     ax.set_title(title, loc='left', fontsize=10)
     return ax
 
-# %% ../nbs/25_viz.ipynb #2af531d4
+# %% ../nbs/25_viz.ipynb #fbf7e2db
 _LINES = {'train_top1': ('training clips', ':'), 'val_top1': ('held-out subjects', '-'), 'test_top1': ('test', '--')}
 
 def show_curves(
@@ -52,7 +52,7 @@ def show_curves(
     _tidy(left, 'loss in training'); _tidy(right, 'top-1 accuracy')
     return np.array([left, right])
 
-# %% ../nbs/25_viz.ipynb #5a2ba389
+# %% ../nbs/25_viz.ipynb #f3b3b5c1
 def show_confusion(
     scores: np.ndarray,  # (n, classes)
     labels: np.ndarray,  # (n,)
@@ -72,7 +72,7 @@ def show_confusion(
     plt.setp(ax.get_xticklabels(), rotation=40, ha='right', rotation_mode='anchor')
     return ax
 
-# %% ../nbs/25_viz.ipynb #7ac1ed42
+# %% ../nbs/25_viz.ipynb #b2d7d730
 def show_per_class(
     scores: np.ndarray,  # (n, classes)
     labels: np.ndarray,  # (n,)
@@ -91,12 +91,13 @@ def show_per_class(
     ax.tick_params(labelsize=8)
     return ax
 
-# %% ../nbs/25_viz.ipynb #04e9af4d
+# %% ../nbs/25_viz.ipynb #e7ba83b7
 def draw_pose(ax, pose: np.ndarray, skeleton: Skeleton, faint: bool = False) -> None:
     "One pose (V, 3) as lines along the limbs."
     side = {'left': LEFT, 'right': RIGHT}
     colours = ['0.8' if faint else side.get(name.split()[0], TRUNK) for name in skeleton.joints]
-    ax.add_collection(LineCollection(pose[list(enumerate(skeleton.parents)), :2], colors=colours, linewidths=2, capstyle='round', zorder=1))
+    limbs = pose[list(enumerate(skeleton.parents)), :2]                          # (V, 2, 2): from a joint to its parent
+    ax.add_collection(LineCollection(limbs, colors=colours, linewidths=2, capstyle='round', zorder=1))
     head = skeleton.joints.index('head')
     ax.scatter(*pose[head, :2], s=45, color='0.8' if faint else TRUNK, zorder=2)
     ax.set_aspect('equal'); ax.axis('off')
@@ -120,7 +121,7 @@ def show_skeletons(
     if title: fig.suptitle(title, fontsize=9, x=.01, ha='left')
     return axes[0]
 
-# %% ../nbs/25_viz.ipynb #9fc23f3e
+# %% ../nbs/25_viz.ipynb #964f35ed
 def show_matrix(
     A: np.ndarray,       # (V, V)
     skeleton: Skeleton,
@@ -144,7 +145,7 @@ def show_matrix(
     ax.set_title(title, fontsize=9)
     return ax
 
-# %% ../nbs/25_viz.ipynb #1a31901e
+# %% ../nbs/25_viz.ipynb #b141c63e
 def strongest_edges(A: np.ndarray, k: int) -> list[tuple[int, int]]:
     "The k entries of largest size off the diagonal, as (row, column), strongest first; zeros are never among them."
     size = np.abs(A)*(1 - np.eye(len(A)))
@@ -164,13 +165,14 @@ def show_edges_on_skeleton(
     draw_pose(ax, pose, skeleton, faint=True)
     edges = strongest_edges(A, k)
     for u, v in edges:
+        width, colour = .6 + 2*abs(A[u, v])/abs(A[edges[0]]), '#b35806' if A[u, v] > 0 else '#542788'
         ax.add_patch(FancyArrowPatch(pose[u, :2], pose[v, :2], connectionstyle='arc3,rad=.25', arrowstyle='-|>', mutation_scale=8,
-                     linewidth=.6 + 2*abs(A[u, v])/abs(A[edges[0]]), color='#b35806' if A[u, v] > 0 else '#542788', alpha=.8, zorder=3))
+                                     linewidth=width, color=colour, alpha=.8, zorder=3))
     ax.margins(.12)
     ax.set_title(title, fontsize=9)
     return ax
 
-# %% ../nbs/25_viz.ipynb #25dba5ac
+# %% ../nbs/25_viz.ipynb #64e2dfd7
 def show_learned(
     start: np.ndarray,   # (K, V, V)
     learned: np.ndarray, # (K, V, V)
@@ -199,7 +201,7 @@ def show_stages(
     fig.colorbar(axes[0, 0].collections[0], ax=list(axes.flat), shrink=.5, pad=.02).ax.tick_params(labelsize=6)
     return axes
 
-# %% ../nbs/25_viz.ipynb #8e4ab5ea
+# %% ../nbs/25_viz.ipynb #e9f1ab26
 def show_frame_attention(
     W: np.ndarray,       # (T, T): weight of frame t in the new frame m
     title: str = '',
