@@ -6,7 +6,7 @@
 __all__ = ['LAYOUTS', 'VARIANTS', 'PERSONS', 'pre_normalise_3d', 'pre_normalise_2d', 'normalised', 'read_mmaction',
            'uniform_frames_test', 'uniform_frames_train', 'mmaction_batch']
 
-# %% ../nbs/26_mmaction.ipynb #4adfd21e
+# %% ../nbs/26_mmaction.ipynb #354a35de
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from .pickles import restricted_load
 from .skeleton import Skeleton
 from .streams import ClipStore, bone_matrix
 
-# %% ../nbs/26_mmaction.ipynb #d9432652
+# %% ../nbs/26_mmaction.ipynb #66cd2a23
 def _turn_to(v: np.ndarray, axis: np.ndarray) -> np.ndarray:   # (3,), (3,) -> (3, 3)
     "The turn of direction v to a unit axis; none where v is zero, along the axis, or exactly opposite."
     k, length = np.cross(v, axis), np.linalg.norm(v)
@@ -44,7 +44,7 @@ def pre_normalise_3d(
     x = x @ _turn_to(x[0, 0, 1] - x[0, 0, 0], np.array([0., 0, 1])).T
     return x @ _turn_to(x[0, 0, 8] - x[0, 0, 4], np.array([1., 0, 0])).T
 
-# %% ../nbs/26_mmaction.ipynb #96bc77b9
+# %% ../nbs/26_mmaction.ipynb #1b1eac40
 def pre_normalise_2d(
     keypoint: np.ndarray,    # (M, T, V, 2) in pixels
     score: np.ndarray,       # (M, T, V)
@@ -58,8 +58,9 @@ def pre_normalise_2d(
     if variant == 'pyskl': x[score <= .01] = 0
     return np.concatenate([x, score[..., None]], -1, dtype=np.float32)
 
-# %% ../nbs/26_mmaction.ipynb #f54ae7f8
-LAYOUTS = {(25, 3): ('ntu25_mmaction2', 'xyz'), (17, 2): ('coco17', 'xys'), (18, 2): ('openpose18', 'xys')}   # (V, C) -> skeleton, channels
+# %% ../nbs/26_mmaction.ipynb #7fae9caa
+LAYOUTS = {(25, 3): ('ntu25_mmaction2', 'xyz'), (17, 2): ('coco17', 'xys'),
+           (18, 2): ('openpose18', 'xys')}                                   # (V, C) -> skeleton, channels
 VARIANTS = 'mmaction2', 'pyskl'
 PERSONS = 2
 _NTU = re.compile(r'S\d{3}C\d{3}P(\d{3})R\d{3}A(\d{3})')
@@ -67,8 +68,10 @@ _NTU = re.compile(r'S\d{3}C\d{3}P(\d{3})R\d{3}A(\d{3})')
 def _array(annotation, key, axes, where) -> np.ndarray:
     "An array of finite floats with so many axes."
     x = annotation.get(key)
-    if not isinstance(x, np.ndarray) or x.dtype.kind != 'f' or x.ndim != axes: raise MsagcnError(f'{where}: {key} is not an array of {axes} axes of floats')
-    if not np.isfinite(x).all(): raise MsagcnError(f'{where}: {key} is NaN or infinite (frame {np.argwhere(~np.isfinite(x))[0][1]})')
+    if not isinstance(x, np.ndarray) or x.dtype.kind != 'f' or x.ndim != axes:
+        raise MsagcnError(f'{where}: {key} is not an array of {axes} axes of floats')
+    bad = ~np.isfinite(x)
+    if bad.any(): raise MsagcnError(f'{where}: {key} is NaN or infinite (frame {np.argwhere(bad)[0][1]})')
     return x
 
 def normalised(
@@ -79,8 +82,10 @@ def normalised(
     "A clip's frames, checked: layout, one frame at least, all finite."
     x = _array(annotation, 'keypoint', 4, where)
     M, T, V, C = x.shape
-    if (V, C) not in LAYOUTS: raise MsagcnError(f'{where}: {V} joints of {C} coordinates; known are {", ".join(f"{v} of {c}" for v, c in LAYOUTS)}')
-    if annotation.get('total_frames') != T: raise MsagcnError(f'{where}: total_frames is {annotation.get("total_frames")!r:.40}, keypoint has {T}')
+    known, said = ', '.join(f'{v} of {c}' for v, c in LAYOUTS), annotation.get('total_frames')
+    if (V, C) not in LAYOUTS: raise MsagcnError(f'{where}: {V} joints of {C} coordinates; known are {known}')
+    if not isinstance(said, (int, np.integer)) or said != T:
+        raise MsagcnError(f'{where}: total_frames is {said!r:.40}, keypoint has {T}')
     if T == 0 or M == 0: raise MsagcnError(f'{where}: zero {"persons" if T else "frames"}')
     if C == 3:
         if M > 2: raise MsagcnError(f'{where}: {M} persons, at most two are normalised in 3D')
@@ -98,7 +103,7 @@ def normalised(
     out[:, :M] = x[:PERSONS].swapaxes(0, 1)
     return out
 
-# %% ../nbs/26_mmaction.ipynb #50df644b
+# %% ../nbs/26_mmaction.ipynb #e7f2c377
 def _rows(path, annotations) -> list[tuple[str, int, int]]:
     "Name, label and subject of every annotation, checked; each name once."
     rows, seen = [], set()
@@ -109,24 +114,27 @@ def _rows(path, annotations) -> list[tuple[str, int, int]]:
         label, ntu = a.get('label'), _NTU.fullmatch(name)
         if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or not 0 <= label < 10000:
             raise MsagcnError(f'{path}: clip {name}: label {label!r:.40} is not a class number from 0')
-        if ntu and label != int(ntu[2]) - 1: raise MsagcnError(f'{path}: clip {name}: label {label} where the name says {int(ntu[2]) - 1}')
+        if ntu and label != int(ntu[2]) - 1:
+            raise MsagcnError(f'{path}: clip {name}: label {label} where the name says {int(ntu[2]) - 1}')
         seen.add(name); rows.append((name, int(label), int(ntu[1]) if ntu else 0))
     return rows
 
 def _parts(path, splits, split, names) -> dict[str, str]:
     "name -> part, for the clips of a split."
-    there = sorted({k.removesuffix('_train') for k in splits if isinstance(k, str) and k.endswith('_train')} & {str(k).removesuffix('_val') for k in splits})
-    if split not in there: raise MsagcnError(f"{path}: split '{split}' is not one of {', '.join(there) or 'any (there is no pair of _train and _val)'}")
+    there = sorted(k[:-6] for k in map(str, splits) if k.endswith('_train') and f'{k[:-6]}_val' in splits)
+    if not there: raise MsagcnError(f'{path}: split has no pair of names in _train and _val')
+    if split not in there: raise MsagcnError(f"{path}: split '{split}' is not one of {', '.join(there)}")
     parts, names = {}, set(names)
     for key, part in ((f'{split}_train', 'train'), (f'{split}_val', 'test')):
         if not isinstance(splits[key], (list, tuple, set)): raise MsagcnError(f'{path}: split {key} is not a list of names')
         for n in splits[key]:
-            if not isinstance(n, str) or n not in names: raise MsagcnError(f'{path}: split {key} names {n!r:.80}, which has no annotation')
+            if not isinstance(n, str) or n not in names:
+                raise MsagcnError(f'{path}: split {key} names {n!r:.80}, which has no annotation')
             if parts.setdefault(n, part) != part: raise MsagcnError(f'{path}: clip {n}: is in {split}_train and in {split}_val')
     if set(parts.values()) != {'train', 'test'}: raise MsagcnError(f'{path}: split {split} has an empty part')
     return parts
 
-# %% ../nbs/26_mmaction.ipynb #0f8c3c16
+# %% ../nbs/26_mmaction.ipynb #9532d6d8
 def read_mmaction(
     path,                    # the pickle
     split: str = 'xsub',     # `<split>_train` and `<split>_val`
@@ -141,7 +149,8 @@ def read_mmaction(
     annotations, rows = file['annotations'], _rows(path, file['annotations'])
     parts, lengths, hashes, n, V = _parts(path, file['split'], split, [r[0] for r in rows]), [], [], 0, None
     top = max(r[1] for r in rows) + 1
-    classes = [f'A{k + 1:03}' for k in range(top)] if all(_NTU.fullmatch(r[0]) for r in rows) else [str(k) for k in range(top)]
+    ntu = all(_NTU.fullmatch(r[0]) for r in rows)
+    classes = [f'A{k + 1:03}' if ntu else str(k) for k in range(top)]
     chosen = [i for i, r in enumerate(rows) if r[0] in parts]
     shapes = [getattr(annotations[i].get('keypoint'), 'shape', ()) for i in chosen]
     with Progress(len(chosen), 'normalising') as bar:
@@ -151,16 +160,17 @@ def read_mmaction(
             annotations[i] = None                                            # its arrays are not needed again
             if V is None:
                 V, C = shape[2:]
-                frames = np.empty((sum(s[1] for s in shapes if len(s) == 4), PERSONS, V, 3), np.float32)   # or less: frames are dropped in 3D
-            if shape[2:] != (V, C): raise MsagcnError(f'{where}: {shape[2]} joints of {shape[3]} coordinates where clips before have {V} of {C}')
+                frames = np.empty((sum(s[1] for s in shapes if len(s) == 4), PERSONS, V, 3), np.float32)   # in 3D some stay empty
+            if shape[2:] != (V, C):
+                raise MsagcnError(f'{where}: {shape[2]} joints of {shape[3]} coordinates where clips before have {V} of {C}')
             frames[n:n + len(x)] = x
             n += len(x); lengths.append(len(x)); hashes.append(content_hash(x)); bar.step()
     names, labels, subjects = zip(*(rows[i] for i in chosen))
     skeleton, channels = LAYOUTS[V, C]
     return Clips(benchmark or f'{Path(path).stem}_{split}', skeleton, classes, list(names), np.array(labels), np.array(subjects),
-                 [parts[k] for k in names], hashes, np.array(lengths), frames[:n], channels, 'mmaction2')
+                 [parts[k] for k in names], hashes, np.array(lengths), frames[:n], channels, feed='mmaction2')
 
-# %% ../nbs/26_mmaction.ipynb #2517b652
+# %% ../nbs/26_mmaction.ipynb #f24e519a
 @lru_cache(maxsize=None)
 def uniform_frames_test(
     length: int,
@@ -185,7 +195,7 @@ def uniform_frames_test(
     clips.flags.writeable = False
     return clips
 
-# %% ../nbs/26_mmaction.ipynb #b6d5af8b
+# %% ../nbs/26_mmaction.ipynb #b4389eb3
 def uniform_frames_train(
     lengths: Tensor,         # (N,)
     T: int,
@@ -200,16 +210,17 @@ def uniform_frames_train(
     stretch = ends[:, :T] + keyed_integers(ends.diff(dim=1), *keys, j[:T])
     return torch.where(L < T, start + j[:T], torch.where(L < 2*T, j[:T] + gap.cumsum(1)[:, :T], stretch)) % L
 
-# %% ../nbs/26_mmaction.ipynb #3e34b6b6
+# %% ../nbs/26_mmaction.ipynb #348a63d1
 def _bones(
     x: Tensor,               # (..., V, C) joints
     skeleton: Skeleton,
     channels: str,
 ) -> Tensor:
     "Bones of the default table; a score becomes the mean of both ends' scores."
-    B = bone_matrix(skeleton, 'default').to(x)
-    bones = B @ x
-    if channels == 'xys': bones[..., 2] = x[..., 2] @ (((B < 0) + torch.eye(skeleton.V, device=x.device) + torch.diag(B.diagonal() == 0))/2).T
+    bones = bone_matrix(skeleton, 'default').to(x) @ x
+    if channels == 'xys':
+        joint, other = torch.tensor(skeleton.bones['default'], device=x.device).T
+        bones[..., joint, 2] = (x[..., joint, 2] + x[..., other, 2])/2
     return bones
 
 def mmaction_batch(
@@ -222,11 +233,14 @@ def mmaction_batch(
     num_clips: int = 1,          # of how many
 ) -> Tensor:                     # (N, C, T, V, M) float32
     "Network input for some clips, as MMAction2 feeds them."
-    if stream not in (four := ('joint', 'bone', 'joint_motion', 'bone_motion')): raise MsagcnError(f"stream: '{stream}' is not one of {', '.join(four)}")
+    four = 'joint', 'bone', 'joint_motion', 'bone_motion'
+    if stream not in four: raise MsagcnError(f"stream: '{stream}' is not one of {', '.join(four)}")
     L = s.lengths[clips]
     if augment is None:
         frames = torch.tensor(np.stack([uniform_frames_test(l, T, num_clips)[clip] for l in L.tolist()]), device=s.device)
-    else: frames = uniform_frames_train(L, T, augment[0], torch.as_tensor(augment[1], device=s.device).expand(len(clips)), clips, 2)
+    else:
+        passes = torch.as_tensor(augment[1], device=s.device).expand(len(clips))
+        frames = uniform_frames_train(L, T, augment[0], passes, clips, 2)
     first = s.starts[clips][:, None]
     feature = (lambda x: _bones(x, s.skeleton, s.channels)) if stream.startswith('bone') else (lambda x: x)
     x = feature(s.frames[first + frames])                                    # (N, T, M, V, C)

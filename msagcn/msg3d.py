@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['windows', 'RingSum', 'ring_sum', 'rows', 'planes', 'RingGraphConv', 'Collapse', 'WindowGraphConv', 'Conv1x1',
-           'ScaleTemporalConv', 'RowNorm', 'MSG3DBlock', 'MSG3D', 'initialise']
+           'Shortcut', 'ScaleTemporalConv', 'MSG3DBlock', 'MSG3D', 'initialise']
 
-# %% ../nbs/31_msg3d.ipynb #ad2e21f4
+# %% ../nbs/31_msg3d.ipynb #b1321f8e
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from .core import MsagcnError, seeded
 from .graph import diameter, hop_distance, ring_adjacency
 from .skeleton import Skeleton
 
-# %% ../nbs/31_msg3d.ipynb #9dd182d8
+# %% ../nbs/31_msg3d.ipynb #d828fbae
 def windows(
     p: Tensor,           # (T + w - 1, R, O), contiguous, with zero frames at both ends
     w: int,              # frames in a window
@@ -59,7 +59,7 @@ class RingSum(torch.autograd.Function):
             gW.addmm_(x[n].view(T*V, C).T, flat)
         return gx, gW, gM, g.sum((0, 1, 2)), None, None
 
-# %% ../nbs/31_msg3d.ipynb #f0fd45ee
+# %% ../nbs/31_msg3d.ipynb #73e7a1b9
 def ring_sum(
     x: Tensor,           # (N, T, V, C)
     W: Tensor,           # (C, K·O), for each ring the O columns of the 1×1 convolution
@@ -75,7 +75,7 @@ def ring_sum(
     T = (x.shape[1] - 1)//stride + 1
     return M @ torch.cat([p[:, i:i + stride*(T - 1) + 1:stride] for i in range(w)], 2) + b
 
-# %% ../nbs/31_msg3d.ipynb #d0407369
+# %% ../nbs/31_msg3d.ipynb #8f039321
 def rows(x: Tensor) -> Tensor: "(N, C, T, V) to (N, T, V, C), a view of what lies so anyhow."; return x.permute(0, 2, 3, 1)
 def planes(x: Tensor) -> Tensor: "(N, T, V, C) to (N, C, T, V), with channels last in memory."; return x.permute(0, 3, 1, 2)
 
@@ -115,7 +115,7 @@ class RingGraphConv(nn.Module):
         z = z.unflatten(3, (-1, self.K)).permute(0, 1, 3, 4, 2).flatten(3)       # (N, S, V·w, K·C)
         return F.linear(z, self.conv.weight.flatten(1), self.conv.bias)
 
-# %% ../nbs/31_msg3d.ipynb #02512045
+# %% ../nbs/31_msg3d.ipynb #7212e35d
 class Collapse(nn.Module):
     "From the frames of a window to one: a convolution over them, BatchNorm."
     def __init__(self, c_in, c_out, window):
@@ -134,11 +134,18 @@ class WindowGraphConv(nn.Module):
                                      for w, A in graphs.items())
     def forward(self, x): return sum(window(x) for window in self.windows)
 
-# %% ../nbs/31_msg3d.ipynb #6b0aed3e
+# %% ../nbs/31_msg3d.ipynb #745e22b9
 class Conv1x1(nn.Conv2d):
     "A 1×1 convolution with bias of `(N, T, V, C)`, perhaps striding over frames."
     def __init__(self, c_in, c_out, stride=1): super().__init__(c_in, c_out, 1, (stride, 1))
     def forward(self, x): return F.linear(x[:, ::self.stride[0]], self.weight.flatten(1), self.bias)
+
+class Shortcut(nn.Module):
+    "1×1 convolution and BatchNorm of `(N, T, V, C)`, where input and output differ in shape."
+    def __init__(self, c_in, c_out, stride):
+        super().__init__()
+        self.conv, self.bn = Conv1x1(c_in, c_out, stride), nn.BatchNorm2d(c_out)
+    def forward(self, x): return rows(self.bn(planes(self.conv(x))))
 
 class ScaleTemporalConv(nn.Module):
     "Temporal convolution at several dilations (MS-TCN): `(N, T, V, c_in)` to `(N, T/stride, V, c_out)`, T rounded up."
@@ -154,8 +161,7 @@ class ScaleTemporalConv(nn.Module):
         self.dilated = nn.ModuleList(nn.Conv2d(self.b, self.b, (3, 1), (stride, 1), (d, 0), (d, 1)) for d in (1, 2, 3, 4))
         self.last = Conv1x1(c_in, c_out - 5*self.b, stride)
         self.out_bn = nn.BatchNorm2d(c_out)
-        self.residual = nn.Identity()
-        if c_in != c_out or stride > 1: self.residual = nn.Sequential(Conv1x1(c_in, c_out, stride), RowNorm(c_out))
+        self.residual = Shortcut(c_in, c_out, stride) if c_in != c_out or stride > 1 else nn.Identity()
 
     def forward(self, x):
         h = self.enter_bn(planes(self.enter(x))).relu_().split(self.b, 1)        # five times (N, b, T, V)
@@ -164,11 +170,7 @@ class ScaleTemporalConv(nn.Module):
         y = rows(self.out_bn(torch.cat(h, 1))).add_(self.residual(x))
         return y.relu_() if self.activation else y
 
-class RowNorm(nn.BatchNorm2d):
-    "BatchNorm of `(N, T, V, C)`."
-    def forward(self, x): return rows(super().forward(planes(x)))
-
-# %% ../nbs/31_msg3d.ipynb #17e4ead8
+# %% ../nbs/31_msg3d.ipynb #8a0ebfc5
 class MSG3DBlock(nn.Module):
     "One of the three blocks: `(N, T, V, c_in)` to `(N, T/stride, V, c_out)`."
     def __init__(self, c_in, c_mid, c_out, rings, graphs, stride=1):             # c_mid: of the graph convolutions
@@ -179,7 +181,7 @@ class MSG3DBlock(nn.Module):
         self.temporal = ScaleTemporalConv(c_out, c_out)
     def forward(self, x): return self.temporal(self.frames(x).add_(self.windows(x)).relu_())
 
-# %% ../nbs/31_msg3d.ipynb #cd675fc3
+# %% ../nbs/31_msg3d.ipynb #2706322d
 class MSG3D(nn.Module):
     "MS-G3D for clips `(N, in_channels, T, V, M)`; returns logits `(N, num_classes)`."
     def __init__(self,

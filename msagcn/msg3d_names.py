@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMS', 'official_layers', 'their_names', 'to_names', 'save_names', 'from_names', 'which_form', 'load_msg3d']
 
-# %% ../nbs/42_msg3d_names.ipynb #314277dd
+# %% ../nbs/42_msg3d_names.ipynb #ce15071a
 from pathlib import Path
 
 import torch
@@ -17,14 +17,14 @@ from .msg3d import MSG3D
 from .release import read_state
 from .skeleton import SKELETONS, Skeleton
 
-# %% ../nbs/42_msg3d_names.ipynb #ce264e72
+# %% ../nbs/42_msg3d_names.ipynb #c9a13539
 FORMS = {'official': ('', 'fc'), 'mmaction2': ('backbone.', 'cls_head.fc'), 'pyskl': ('backbone.', 'cls_head.fc_cls')}
 
 _GRAPH = {'mask': ['A_res'], 'conv': ['mlp.layers.0'], 'bn': ['mlp.layers.1']}
 _TIME = {'enter': [f'branches.{i}.0' for i in range(5)], 'enter_bn': [f'branches.{i}.1' for i in range(5)],
          **{f'dilated.{i}': [f'branches.{i}.3.conv'] for i in range(4)}, 'last': ['branches.5.0'],
          'out_bn': [f'branches.{i}.3.bn' for i in range(4)] + ['branches.4.4', 'branches.5.1'],
-         'residual.0': ['residual.conv'], 'residual.1': ['residual.bn']}
+         'residual.conv': ['residual.conv'], 'residual.bn': ['residual.bn']}
 
 def official_layers() -> dict[str, list[str]]:
     "Our layer -> the authors' layers that it is made of, for the three blocks."
@@ -48,7 +48,7 @@ def their_names(name: str, form: str) -> list[str]:
     if layer == 'classify': return [f'{head}.{leaf}']
     return [f'{prefix}{n}.{leaf}' for n in _LAYERS[layer]]
 
-# %% ../nbs/42_msg3d_names.ipynb #172f4bf9
+# %% ../nbs/42_msg3d_names.ipynb #0b50b2d4
 def _graphs(model: MSG3D, form: str) -> dict[str, Tensor]:
     "The matrices that MMAction2 and pyskl store beside the weights."
     if form == 'official': return {}
@@ -79,7 +79,7 @@ def save_names(model: MSG3D, path, form: str) -> Path:
     with whole_file(path) as part: torch.save(state if form == 'official' else dict(state_dict=state, meta={}), part)
     return Path(path)
 
-# %% ../nbs/42_msg3d_names.ipynb #2a69b553
+# %% ../nbs/42_msg3d_names.ipynb #ba701c97
 def from_names(
     state: dict[str, Tensor],       # their state_dict
     model: MSG3D,                   # takes the weights
@@ -109,7 +109,7 @@ def from_names(
     model.load_state_dict(ours)
     return model
 
-# %% ../nbs/42_msg3d_names.ipynb #27c8a88c
+# %% ../nbs/42_msg3d_names.ipynb #de926d10
 _GRAPHS = {'official': ('ntu25', 'openpose18', 'ucla20'), 'mmaction2': ('ntu25_mmaction2', 'coco17', 'openpose18', 'ucla20')}
 
 def which_form(state: dict[str, Tensor], source: str = 'state_dict') -> str:

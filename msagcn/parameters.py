@@ -6,7 +6,7 @@
 __all__ = ['Count', 'Word', 'Stream', 'Model', 'Benchmark', 'Parameters', 'read_parameters', 'PrepareParameters',
            'TrainParameters', 'FuseParameters', 'TestParameters', 'ReportParameters']
 
-# %% ../nbs/52_parameters.ipynb #6d4f8ae0
+# %% ../nbs/52_parameters.ipynb #b12c4fec
 import difflib, types
 from typing import Annotated, Literal
 
@@ -18,7 +18,7 @@ from .skeleton import SKELETONS
 from .streams import STREAMS
 from .train import Plan
 
-# %% ../nbs/52_parameters.ipynb #cf9300cf
+# %% ../nbs/52_parameters.ipynb #3bb62147
 class Parameters(BaseModel):
     "Flat parameters of a runner; unknown names, wrong types and impossible values are refused."
     model_config = ConfigDict(extra='forbid', frozen=True, protected_namespaces=())
@@ -42,7 +42,7 @@ def _in_words(kind, problem):
     if problem['type'] == 'value_error': return f"{name}: {problem['msg'].removeprefix('Value error, ')}"
     return f"{name}: {problem['msg'][0].lower()}{problem['msg'][1:]}, not {problem['input']!r}"
 
-# %% ../nbs/52_parameters.ipynb #52a89d08
+# %% ../nbs/52_parameters.ipynb #84e0d105
 Count = Annotated[int, Field(ge=1)]
 Word = Annotated[str, Field(pattern=r'^[A-Za-z0-9_.]+$')]        # names that become parts of a run's name
 Stream = Literal[*STREAMS]
@@ -60,7 +60,7 @@ class PrepareParameters(Parameters):
     episodes: Annotated[int, Field(ge=1, le=99)] = 1    # of the embedded set
     seed: Annotated[int, Field(ge=0)] = 0               # of the embedded set
 
-# %% ../nbs/52_parameters.ipynb #8e97f195
+# %% ../nbs/52_parameters.ipynb #c37a1412
 class TrainParameters(Parameters):
     "One run: one model, one stream, one seed."
     benchmark: Benchmark = 'embedded'
@@ -117,7 +117,7 @@ class TrainParameters(Parameters):
     def plan(self) -> Plan:
         return Plan(**{k: tuple(v) if isinstance(v, list) else v for k in Plan.__dataclass_fields__ for v in [getattr(self, k)]})
 
-# %% ../nbs/52_parameters.ipynb #c6fb22d5
+# %% ../nbs/52_parameters.ipynb #3b27d799
 class FuseParameters(Parameters):
     "Fusion of the streams of one recipe."
     benchmark: Benchmark = 'embedded'
@@ -140,7 +140,8 @@ class TestParameters(Parameters):
     nproc: Count = 1             # processes that share the clips
     device: str = 'auto'
     data_dir: str = 'data'
-    scores: str = ''             # where the scores go; empty: nowhere
+    scores: str = ''             # file for the scores; empty: none
+    metrics: str = ''            # file for the accuracies; empty: none
 
 class ReportParameters(Parameters):
     "The report of a benchmark."

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['restricted_load']
 
-# %% ../nbs/14_pickles.ipynb #d05bb832
+# %% ../nbs/14_pickles.ipynb #3855d890
 import io, pickle, re
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 
 from .core import MsagcnError
 
-# %% ../nbs/14_pickles.ipynb #286eab24
+# %% ../nbs/14_pickles.ipynb #27c13bf7
 class _Admitted:
     "A name that a pickle may refer to, and call."
     __slots__ = ('_call',)
@@ -33,12 +33,14 @@ class _Held:
 
 def _held(x, kind: type):
     "The value of a stand-in, which must be of a kind."
-    if not isinstance(x, _Held) or not isinstance(x._value, kind): raise pickle.UnpicklingError(f'has no {kind.__name__} where one must be')
+    if not isinstance(x, _Held) or not isinstance(x._value, kind):
+        raise pickle.UnpicklingError(f'has no {kind.__name__} where one must be')
     return x._value
 
-# %% ../nbs/14_pickles.ipynb #4d15548b
+# %% ../nbs/14_pickles.ipynb #5954081d
 def _dtype(kind, *_):
-    if not isinstance(kind, str) or not re.fullmatch(r'[biufcSU]\d{1,6}', kind): raise pickle.UnpicklingError(f'has an array of {kind!r:.40}, not of plain numbers or text')
+    if not isinstance(kind, str) or not re.fullmatch(r'[biufcSU]\d{1,6}', kind):
+        raise pickle.UnpicklingError(f'has an array of {kind!r:.40}, not of plain numbers or text')
     return _Held(np.dtype(kind), _byte_order)
 
 def _byte_order(dtype, state):
@@ -65,34 +67,36 @@ def _scalar(dtype, raw): return np.frombuffer(raw, _held(dtype, np.dtype), 1)[0]
 
 _NDARRAY = _Admitted(None)
 
-# %% ../nbs/14_pickles.ipynb #0d16042c
+# %% ../nbs/14_pickles.ipynb #2362493e
 def _load_from_bytes(raw):
     try: storage = torch.load(io.BytesIO(raw), map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as e:
         name = re.search(r'GLOBAL (\S+)', str(e))
-        raise MsagcnError(_refused(*name[1].rpartition('.')[::2])) if name else pickle.UnpicklingError('has a tensor that cannot be read') from None
-    if not isinstance(storage, (torch.storage.TypedStorage, torch.UntypedStorage)): raise pickle.UnpicklingError('has a tensor without a storage')
+        if name: raise MsagcnError(_refused(*name[1].rpartition('.')[::2])) from None
+        raise pickle.UnpicklingError('has a tensor that cannot be read') from None
+    if not isinstance(storage, torch.storage.TypedStorage): raise pickle.UnpicklingError('has a tensor without a storage')
     return _Held(storage)
 
 def _rebuild_tensor(storage, offset, size, stride, *_):
     storage = _held(storage, torch.storage.TypedStorage)
     (offset,), size, stride = map(_counts, (offset, size, stride))
     last = offset + sum((n - 1)*s for n, s in zip(size, stride, strict=True))
-    if 0 not in size and last >= storage._untyped_storage.nbytes()//storage.dtype.itemsize: raise pickle.UnpicklingError('has a tensor that is longer than its storage')
+    if 0 not in size and last >= storage._untyped_storage.nbytes()//storage.dtype.itemsize:
+        raise pickle.UnpicklingError('has a tensor that is longer than its storage')
     x = torch.empty(0, dtype=storage.dtype)
     if 0 in size: return _Held(x.reshape(size))
     return _Held(x.set_(storage._untyped_storage, offset, size, stride).clone())
 
 def _rebuild_parameter(x, *_): return _Held(_held(x, torch.Tensor))
 
-# %% ../nbs/14_pickles.ipynb #8cd1336d
+# %% ../nbs/14_pickles.ipynb #a22bb7ed
 def _encode(text, encoding='latin1'):
     if encoding not in ('latin1', 'latin-1'): raise pickle.UnpicklingError(f'encodes in {encoding!r:.20}')
     return text.encode('latin1')
 
 def _bytes(kind):
     def make(x=b'', *encoding):
-        if not isinstance(x, (str, bytes)): raise pickle.UnpicklingError(f'makes {kind.__name__} of a {type(x).__name__}')
+        if not isinstance(x, (str, bytes)): raise pickle.UnpicklingError(f'makes {kind.__name__} of {type(x).__name__}')
         return kind(_encode(x, *encoding) if isinstance(x, str) else x)
     return make
 
@@ -119,7 +123,7 @@ class _Unpickler(pickle.Unpickler):
         return _TABLE[key]
     def persistent_load(self, _): raise pickle.UnpicklingError('refers to things outside the file')
 
-# %% ../nbs/14_pickles.ipynb #d15029cd
+# %% ../nbs/14_pickles.ipynb #0a5b0f67
 def _settle(x, seen: dict):
     "x with all stand-ins exchanged, lists and dictionaries in place; `seen` is id -> (before, after)."
     if isinstance(x, _Held):
@@ -148,5 +152,6 @@ def restricted_load(
             except Exception as e:
                 cut = isinstance(e, EOFError) or 'truncated' in str(e) or 'exhausted' in str(e)
                 why = (str(e) or type(e).__name__).splitlines()[0][:200]
-                raise MsagcnError(f'{path}: cut off: the pickle has no end' if cut else f'{path}: not a pickle of plain data ({why})') from e
+                why = 'cut off: the pickle has no end' if cut else f'not a pickle of plain data ({why})'
+                raise MsagcnError(f'{path}: {why}') from e
     except OSError as e: raise MsagcnError(f'{path}: cannot read ({e.strerror or e})') from e

@@ -7,7 +7,7 @@ __all__ = ['ACTIONS', 'LABELS', 'UP', 'REST', 'MOTION', 'CHANNELS', 'CAMERAS', '
            'generator', 'person', 'smooth', 'channels', 'with_habits', 'rotation', 'joints_from', 'move', 'perform',
            'look', 'sense', 'generate_clip', 'write_synthetic']
 
-# %% ../nbs/23_synthetic.ipynb #25e8986e
+# %% ../nbs/23_synthetic.ipynb #c845fc3e
 import json
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 from .core import MsagcnError, content_hash, read_json, write_json, write_text
 from .skeleton import UCLA20
 
-# %% ../nbs/23_synthetic.ipynb #638ff556
+# %% ../nbs/23_synthetic.ipynb #f4f94b74
 ACTIONS = {1: 'pick up with one hand', 2: 'pick up with two hands', 3: 'drop trash', 4: 'walk around', 5: 'sit down',
            6: 'stand up', 8: 'donning', 9: 'doffing', 11: 'throw', 12: 'carry'}
 LABELS = {a: i for i, a in enumerate(ACTIONS, 1)}      # the class that a file states
@@ -27,21 +27,21 @@ def action_number(action: int|str) -> int:
     if action not in number: raise MsagcnError(f"action: {action!r} is not one of {', '.join(map(str, ACTIONS))}")
     return number[action]
 
-# %% ../nbs/23_synthetic.ipynb #3a55307b
+# %% ../nbs/23_synthetic.ipynb #6c0cdf0d
 _PERSON, _PERFORMANCE, _SENSOR = range(3)
 
 def generator(*keys: int) -> np.random.Generator:
     "A counter-based generator for these keys; the global one is left alone."
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(keys)))
 
-# %% ../nbs/23_synthetic.ipynb #b3300365
+# %% ../nbs/23_synthetic.ipynb #02f88079
 UP = (0, 0, 1) + UCLA20.parents[3:]         # parents with the spine base as root; a parent precedes its children
 _trunk = [(0, 0, 0), (0, .07, 0), (0, .335, 0), (0, .19, .02)]
 _arm = [(.193, -.03, 0), (.01, -.254, 0), (0, -.243, 0), (0, -.082, 0)]          # left shoulder, elbow, wrist, hand
 _leg = [(.08, -.05, 0), (.02, -.473, 0), (0, -.364, 0), (.01, -.045, .08)]       # left hip, knee, ankle, foot
 REST = np.array(_trunk + [(s*x, y, z) for limb in (_arm, _leg) for s in (1, -1) for x, y, z in limb])
 
-# %% ../nbs/23_synthetic.ipynb #80de4da6
+# %% ../nbs/23_synthetic.ipynb #1ee80be6
 def person(
     subject: int,              # from 1
     seed: int = 0,
@@ -56,7 +56,7 @@ def person(
         lean=g.normal(3, 5), nod=g.normal(8, 8), out=g.normal(9, 4), elbow=g.uniform(5, 30), turn=g.normal(15, 12),
         knees=g.uniform(.3, 1.6), gait=g.uniform(.8, 1.25), phase=g.uniform(0, 2*np.pi), swing=g.uniform(.3, 1.4))
 
-# %% ../nbs/23_synthetic.ipynb #38f70355
+# %% ../nbs/23_synthetic.ipynb #76069c68
 MOTION = {
     1: dict(frames=34, both=(0, .55), t=(0, .45, .6, 1), lean=(0, 72, 72, 3), squat=(0, 50, 50, 0), nod=(0, 15, 15, 0),
             a_lift=(0, 66, 68, 28), a_elbow=(5, 12, 15, 65), b_lift=(0, 10, 10, 0), b_elbow=(5, 25, 25, 5)),
@@ -75,7 +75,7 @@ MOTION = {
     12: dict(frames=30, both=(.1, 1), t=(0, .5, 1), stride=(.85, .85, .85), heading=(0, 20, 45), lean=(4, 4, 4),
              a_lift=(32, 34, 32), a_elbow=(62, 60, 62), a_turn=(20, 20, 20))}
 
-# %% ../nbs/23_synthetic.ipynb #32f94f62
+# %% ../nbs/23_synthetic.ipynb #f4ae8520
 CHANNELS = ('lean', 'twist', 'nod', 'squat', 'stride', 'heading') + tuple(
     f'{arm}_{c}' for arm in 'ab' for c in ('lift', 'out', 'turn', 'elbow'))
 MOTION |= {
@@ -88,7 +88,7 @@ MOTION |= {
             b_lift=(20, 38, 5, -26, 20, 35, 24), b_out=(5, 10, 35, 30, 20, 10, 5), b_elbow=(50, 85, 65, 40, 75, 65, 55),
             a_turn=(20, 40, 10, 0, 20, 20, 30), b_turn=(20, 40, 10, 0, 20, 30, 30), nod=(5, 20, 5, 10, 5, 10, 10))}
 
-# %% ../nbs/23_synthetic.ipynb #87cf14dd
+# %% ../nbs/23_synthetic.ipynb #a289a3f6
 def smooth(u: np.ndarray, t: np.ndarray, row: np.ndarray) -> np.ndarray:   # (T,), (K,), (K, ...) -> (T, ...)
     "The values `row` at the moments `t`, smoothly taken to the times u; flat at each moment."
     x = np.interp(u, t, np.arange(len(t)))
@@ -96,7 +96,7 @@ def smooth(u: np.ndarray, t: np.ndarray, row: np.ndarray) -> np.ndarray:   # (T,
     f = x - i
     return row[i] + ((row[i + 1] - row[i]).T*(f*f*(3 - 2*f))).T
 
-# %% ../nbs/23_synthetic.ipynb #5f3cf59c
+# %% ../nbs/23_synthetic.ipynb #371c68c7
 def channels(action: int, habits: dict, g: np.random.Generator) -> dict[str, np.ndarray]:   # channel -> (T,)
     "What one performance of an action does, frame by frame."
     m, t = MOTION[action], np.array(MOTION[action]['t'])
@@ -111,7 +111,7 @@ def channels(action: int, habits: dict, g: np.random.Generator) -> dict[str, np.
     rows['squat'], rows['lean'] = bend*rows['squat'], (1.25 - .25*bend)*rows['lean']
     return {c: smooth(u, t, rows[c]) for c in CHANNELS}
 
-# %% ../nbs/23_synthetic.ipynb #ecdeb750
+# %% ../nbs/23_synthetic.ipynb #bb994183
 def with_habits(ch: dict, habits: dict, g: np.random.Generator) -> dict[str, np.ndarray]:   # channel -> (T,)
     "Posture, sway and gait; `lead` is 1 where the left arm leads, -1 where the right one does."
     k = np.arange(len(ch['lean']))
@@ -124,7 +124,7 @@ def with_habits(ch: dict, habits: dict, g: np.random.Generator) -> dict[str, np.
     ch['phase'] = habits['phase'] + g.normal(0, 1) + k*.42*habits['gait']/habits['tempo']
     return ch | dict(swing=habits['swing']*22*ch['stride']*np.sin(ch['phase']))
 
-# %% ../nbs/23_synthetic.ipynb #cd6dac12
+# %% ../nbs/23_synthetic.ipynb #953d0d12
 def rotation(axis: int, degrees: float|np.ndarray) -> np.ndarray:          # scalar or (T,) -> (3, 3) or (T, 3, 3)
     "Right-handed rotation about x, y or z."
     a, i, j = np.radians(degrees), (axis + 1) % 3, (axis + 2) % 3
@@ -141,7 +141,7 @@ def joints_from(bones: np.ndarray, turns: dict[int, np.ndarray]) -> np.ndarray: 
         x[:, v] = x[:, UP[v]] + R[v] @ bones[v]
     return x
 
-# %% ../nbs/23_synthetic.ipynb #93c8475a
+# %% ../nbs/23_synthetic.ipynb #bcb838b3
 def move(bones: np.ndarray, ch: dict[str, np.ndarray]) -> np.ndarray:      # (20, 3), channel -> (T,) -> (T, 20, 3)
     "The joints, in m, of a person who does what the channels say; the floor is y = 0, the middle of the path x = z = 0."
     X, Y, Z = (lambda a, k=k: rotation(k, a) for k in range(3))
@@ -166,7 +166,7 @@ def perform(action: int, subject: int, episode: int, seed: int = 0) -> np.ndarra
     g, (bones, habits) = generator(_PERFORMANCE, seed, subject, action, episode), person(subject, seed)
     return move(bones, with_habits(channels(action, habits, g), habits, g)) + [g.normal(0, .22), 0, g.normal(0, .18)]
 
-# %% ../nbs/23_synthetic.ipynb #163be739
+# %% ../nbs/23_synthetic.ipynb #0efe68f1
 CAMERAS = {1: (0, 11, 1.22, 2.7), 2: (-42, 9, 1.12, 2.5), 3: (45, 14, 1.38, 2.95)}     # angle, tilt, height, distance
 
 def look(x: np.ndarray, view: int) -> np.ndarray:      # (T, 20, 3) in the room -> (T, 20, 3) in the camera's frame
@@ -174,7 +174,7 @@ def look(x: np.ndarray, view: int) -> np.ndarray:      # (T, 20, 3) in the room 
     angle, tilt, height, distance = CAMERAS[view]      # degrees, degrees, m, m
     return (x @ rotation(1, angle).T + [0, -height, distance]) @ rotation(0, -tilt).T
 
-# %% ../nbs/23_synthetic.ipynb #a86fc098
+# %% ../nbs/23_synthetic.ipynb #d292ac18
 SHORTEST, LONGEST = 12, 60                       # frames of a clip
 NOISE = np.array([.010, .005, .008, .010] + [.015, .016, .020, .013]*4)   # m, what a joint adds to the error of the one before
 
@@ -194,7 +194,7 @@ def sense(x: np.ndarray, g: np.random.Generator) -> np.ndarray:    # (N, 20, 3) 
         x[when, limb] += np.array([[.4], [.8], [1]])*(g.normal(0, .15, 3) + g.normal(0, .03, x[when, limb].shape))
     return x
 
-# %% ../nbs/23_synthetic.ipynb #50e72335
+# %% ../nbs/23_synthetic.ipynb #e3c755aa
 def _check(name, number, low, high):
     if isinstance(number, (bool, np.bool_)) or not isinstance(number, (int, np.integer)) or not low <= number <= high:
         raise MsagcnError(f'{name}: {number!r} is not a whole number from {low} to {high}')
@@ -213,7 +213,7 @@ def generate_clip(
     x = look(perform(action, subject, episode, seed), view)
     return sense(x, generator(_SENSOR, seed, subject, action, episode, view)).round(5)
 
-# %% ../nbs/23_synthetic.ipynb #01d30157
+# %% ../nbs/23_synthetic.ipynb #cd981a52
 def _text(name, key, seed):
     return json.dumps(dict(file_name=name[:-5], skeletons=generate_clip(*key, seed).tolist(), label=LABELS[key[0]]))
 def _digest(texts): return content_hash(*(content_hash(t) for t in texts))
@@ -227,7 +227,7 @@ def _is_there(folder, keys, stamp):
         if p.name not in keys or p.read_bytes() != _text(p.name, keys[p.name], stamp['seed']).encode():
             raise MsagcnError(f'{p}: not of this synthetic set; choose an empty folder')
 
-# %% ../nbs/23_synthetic.ipynb #d89150df
+# %% ../nbs/23_synthetic.ipynb #33ed5ffb
 def write_synthetic(
     folder: str|Path,       # the files go to folder/all_sqe
     subjects: int = 10,     # people, 1 to 99

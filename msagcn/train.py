@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Plan', 'learning_rate', 'epoch_order', 'save_state', 'load_state', 'make_optimiser', 'precision_context', 'fit']
 
-# %% ../nbs/50_train.ipynb #501ba9af
+# %% ../nbs/50_train.ipynb #cbc4d372
 import json, math, time
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -18,10 +18,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from .core import MsagcnError, Progress, keyed_bits, whole_file
+from .distributed import average_gradients, from_rank_0, gather, mean_over_ranks, synchronise, world
 from .evaluate import predict, topk
 from .feed import FedStore, batch
 
-# %% ../nbs/50_train.ipynb #9daeecb5
+# %% ../nbs/50_train.ipynb #5264022a
 @dataclass(frozen=True)
 class Plan:
     "How to train."
@@ -29,7 +30,9 @@ class Plan:
     frames: int = 52             # T
     epochs: int = 65
     repeats: int = 1             # passes over the data in one epoch
-    batch_size: int = 64
+    batch_size: int = 64         # of a step, in all processes together
+    accumulate: int = 1          # forwards that a process's share of a step is split into, each with its own BatchNorm statistics
+    sync_bn: bool = False        # BatchNorm statistics (and MSA-GCN's context) over all processes
     lr: float = .1
     schedule: str = 'step'       # 'step': ×0.1 at each milestone; 'cosine': to zero at the end
     milestones: tuple = (50,)    # epochs
@@ -50,7 +53,7 @@ def learning_rate(
     if epoch < plan.warmup: return plan.lr*(epoch + .01)/plan.warmup
     return plan.lr*(1 + math.cos(math.pi*(epoch - plan.warmup)/max(plan.epochs - plan.warmup, 1)))/2
 
-# %% ../nbs/50_train.ipynb #f8aa0fa3
+# %% ../nbs/50_train.ipynb #19a92578
 def epoch_order(
     n: int,              # clips
     plan: Plan,
@@ -62,7 +65,7 @@ def epoch_order(
     order = keyed_bits(plan.seed, passes[:, None], torch.arange(n, device=device)).argsort(1)
     return order.flatten(), passes.repeat_interleave(n)
 
-# %% ../nbs/50_train.ipynb #cfd213af
+# %% ../nbs/50_train.ipynb #bba92e6c
 def save_state(path, model, optimiser, progress: dict) -> None:
     "Write model, momenta and progress (JSON-ready) to one file, whole or not at all."
     names = {p: n for n, p in model.named_parameters()}
@@ -85,7 +88,7 @@ def load_state(path, model, optimiser) -> dict:
         if f'momentum.{n}' in tensors: optimiser.state[p]['momentum_buffer'] = tensors[f'momentum.{n}'].to(p.device)
     return progress
 
-# %% ../nbs/50_train.ipynb #be77cf0d
+# %% ../nbs/50_train.ipynb #8431aff6
 def make_optimiser(model, plan: Plan) -> torch.optim.Optimizer:
     "Stochastic gradient descent with Nesterov momentum 0.9 and plain L2 decay on every parameter."
     return torch.optim.SGD(model.parameters(), lr=plan.lr, momentum=.9, nesterov=True, weight_decay=plan.weight_decay, foreach=True)
@@ -96,7 +99,7 @@ def precision_context(plan: Plan, device: torch.device):
     if plan.precision == 'fp16' and device.type != 'cuda': raise MsagcnError('precision: fp16 needs a GPU; bf16 works on processors')
     return torch.autocast(device.type, {'bf16': torch.bfloat16, 'fp16': torch.float16}[plan.precision])
 
-# %% ../nbs/50_train.ipynb #60f57326
+# %% ../nbs/50_train.ipynb #e83d7073
 def fit(
     model: torch.nn.Module,
     s: FedStore,
@@ -110,16 +113,23 @@ def fit(
     "Train to the end of the plan, from wherever the checkpoint stands."
     if len(clips)*plan.repeats < plan.batch_size:
         raise MsagcnError(f'batch_size: {plan.batch_size} is more than the {len(clips)*plan.repeats} clips of an epoch')
+    if plan.batch_size % (world()[1]*plan.accumulate):
+        raise MsagcnError(f'batch_size: {plan.batch_size} cannot be shared equally by {world()[1]} processes and accumulate {plan.accumulate}')
     precision_context(plan, s.device)
+    if plan.sync_bn: synchronise(model)
     optimiser = make_optimiser(model, plan)
     scaler = torch.amp.GradScaler(s.device.type, enabled=plan.precision == 'fp16')
     at = dict(plan=json.loads(json.dumps(asdict(plan))), epoch=0, step=0, loss=0., right=0, seconds=0., history=[])
     if Path(checkpoint).exists():
         saved = load_state(checkpoint, model, optimiser)
+        saved['plan'] = asdict(Plan()) | saved['plan']       # what an earlier version did not know has its default
         if saved['plan'] != at['plan']: raise MsagcnError(f'{checkpoint}: belongs to another plan; use another run name')
         at = saved
         if 'scaler' in at: scaler.load_state_dict(at['scaler'])
-    with Progress(plan.epochs, plan.stream, at['epoch']) as bar:
+    if len({(a['epoch'], a['step']) for a in gather(at)}) > 1:
+        raise MsagcnError(f'{checkpoint}: the processes do not all see it; they need a shared folder')
+    from_rank_0(model)
+    with Progress(plan.epochs, plan.stream, at['epoch'], quiet=world()[0] > 0) as bar:
         while at['epoch'] < plan.epochs:
             _train_epoch(model, s, clips, plan, optimiser, scaler, at, checkpoint, seconds)
             _close_epoch(model, s, plan, optimiser, scaler, at, checkpoint,
@@ -129,43 +139,57 @@ def fit(
 
 def _in_words(row): return ' '.join(f'{k} {v:.4g}' for k, v in row.items() if k not in ('epoch', 'seconds', 'lr'))
 
-# %% ../nbs/50_train.ipynb #e0e4fe6f
+# %% ../nbs/50_train.ipynb #c9b31cb6
 def _train_epoch(model, s, clips, plan, optimiser, scaler, at, checkpoint, seconds):
     "The rest of the present epoch; `at` is moved along."
     model.train()
     order, passes = epoch_order(len(clips), plan, at['epoch'], s.device)
     clips = torch.as_tensor(clips, device=s.device)
     steps = len(order)//plan.batch_size
-    started = saved = time.monotonic()
+    started, rank = time.monotonic(), world()[0]
+    saved = started
     loss_sum = torch.tensor(at['loss'], dtype=torch.double, device=s.device)
     right = torch.tensor(at['right'], device=s.device)
     for step in range(at['step'], steps):
         here = slice(step*plan.batch_size, (step + 1)*plan.batch_size)
-        i = clips[order[here]]
-        x, y = batch(s, i, plan.frames, plan.stream, (plan.seed, passes[here])), s.labels[i]
         for group in optimiser.param_groups: group['lr'] = learning_rate(plan, at['epoch'] + step/steps)
-        with precision_context(plan, s.device): logits = model(x)
-        loss = F.cross_entropy(logits.float(), y)
         optimiser.zero_grad(set_to_none=True)
-        scaler.scale(loss).backward(); scaler.step(optimiser); scaler.update()
-        loss_sum += loss.detach().double(); right += (logits.argmax(1) == y).sum()
-        if time.monotonic() - saved > seconds and step + 1 < steps:
+        loss, hits = _share(model, s, clips[order[here]], passes[here], plan, scaler)
+        average_gradients(model)
+        scaler.step(optimiser); scaler.update()
+        loss_sum += loss; right += hits
+        if rank == 0 and time.monotonic() - saved > seconds and step + 1 < steps:
             at.update(step=step + 1, loss=loss_sum.item(), right=right.item())
             _checkpoint(checkpoint, model, optimiser, scaler, at); saved = time.monotonic()
     at.update(step=steps, loss=loss_sum.item(), right=right.item(), seconds=at['seconds'] + time.monotonic() - started)
+
+def _share(model, s, clips, passes, plan, scaler):
+    "This process's part of a step, forward and backward; mean loss and right answers of the whole step."
+    (rank, size), parts = world(), plan.accumulate
+    mine, told = clips.chunk(size)[rank].chunk(parts), passes.chunk(size)[rank].chunk(parts)
+    sums = torch.zeros(2, dtype=torch.double, device=s.device)
+    for i, n in zip(mine, told):
+        x, y = batch(s, i, plan.frames, plan.stream, (plan.seed, n)), s.labels[i]
+        with precision_context(plan, s.device): logits = model(x)
+        loss = F.cross_entropy(logits.float() if logits.dtype != torch.double else logits, y)/parts
+        scaler.scale(loss).backward()
+        sums += torch.stack([loss.detach().double(), (logits.argmax(1) == y).sum()])
+    loss, right = mean_over_ranks(sums).unbind()
+    return loss, (right*size).round().long()
 
 def _checkpoint(path, model, optimiser, scaler, at):
     if scaler.is_enabled(): at['scaler'] = scaler.state_dict()
     save_state(path, model, optimiser, at)
 
-# %% ../nbs/50_train.ipynb #9b6c4858
+# %% ../nbs/50_train.ipynb #f1bcde43
 def _close_epoch(model, s, plan, optimiser, scaler, at, checkpoint, watch):
     "Measure what is watched, write the row, save, and go to the next epoch."
     n = at['step']
+    from_rank_0(model)                                       # its statistics are the ones that count
     row = dict(epoch=at['epoch'] + 1, lr=learning_rate(plan, at['epoch']), loss=at['loss']/n,
                train_top1=100*at['right']/(n*plan.batch_size), seconds=round(at['seconds'], 2))
     if not math.isfinite(row['loss']): raise MsagcnError(f'{checkpoint}: the loss is not finite in epoch {row["epoch"]}; lower lr')
     labels = s.labels.cpu().numpy()
     for name, i in watch.items(): row[f'{name}_top1'] = topk(predict(model, s, i, plan.frames, plan.stream), labels[i])
     at.update(epoch=at['epoch'] + 1, step=0, loss=0., right=0, seconds=0., history=at['history'] + [row])
-    _checkpoint(checkpoint, model, optimiser, scaler, at)
+    if world()[0] == 0: _checkpoint(checkpoint, model, optimiser, scaler, at)

@@ -252,7 +252,7 @@ def finished(reports, stream, names, scores=None):
     folder = reports / f'runs/msagcn-embedded-smoke-{stream}-s1'
     labels = np.arange(len(names))
     for part in ('val', 'test'): save_scores(folder / f'{part}_scores.npz', Scores(names, labels, np.eye(4, dtype=np.float32)[labels] if scores is None else scores))
-    core.write_json(folder / 'metrics.json', {'data_hash': 'd'*64})
+    core.write_json(folder / 'metrics.json', dict(benchmark='embedded', model='msagcn', recipe='smoke', stream=stream, data_hash='d'*64))
     core.write_json(reports / f'data/embedded-{"d"*12}.json', {'leaked': []})
     return folder
 

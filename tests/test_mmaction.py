@@ -1,5 +1,5 @@
-"""Annotation files of MMAction2 and PYSKL: normalising, test frames and features against the specification's numbers and slow literal forms,
-bad files in one line each, and pickles that want to do something."""
+"""Annotation files of MMAction2 and PYSKL: normalising, test frames and features against the specification's numbers and slow
+literal forms, bad files in one line each, and pickles that want to do something."""
 import builtins
 import os
 import pickle
@@ -10,7 +10,8 @@ import torch
 
 from msagcn.clips import load_clips, save_clips, split
 from msagcn.core import MsagcnError
-from msagcn.mmaction import mmaction_batch, pre_normalise_2d, pre_normalise_3d, read_mmaction, uniform_frames_test, uniform_frames_train
+from msagcn.mmaction import (mmaction_batch, pre_normalise_2d, pre_normalise_3d, read_mmaction, uniform_frames_test,
+                             uniform_frames_train)
 from msagcn.pickles import restricted_load
 from msagcn.skeleton import COCO17, NTU25_MMACTION2
 from msagcn.streams import store
@@ -35,7 +36,8 @@ def annotations(V, C):
 
 
 def file_of(V=25, C=3):
-    return dict(split=dict(xsub_train=NAMES[:3], xsub_val=NAMES[3:], xview_train=NAMES[1:3], xview_val=NAMES[3:4]), annotations=annotations(V, C))
+    splits = dict(xsub_train=NAMES[:3], xsub_val=NAMES[3:], xview_train=NAMES[1:3], xview_val=NAMES[3:4])
+    return dict(split=splits, annotations=annotations(V, C))
 
 
 @pytest.fixture
@@ -57,7 +59,8 @@ def golden_clip():
     return x
 
 
-@pytest.mark.parametrize('dtype, corner, total', [('f4', (.335001, -.259354, -.084583), 230.52337), ('f2', (.334491, -.259394, -.084066), 230.47232)])
+@pytest.mark.parametrize('dtype, corner, total', [('f4', (.335001, -.259354, -.084583), 230.52337),
+                                                  ('f2', (.334491, -.259394, -.084066), 230.47232)])
 def test_3d_has_the_numbers_of_the_specification(dtype, corner, total):
     for x in (golden_clip(), golden_clip()[::-1]):                           # the main person may be listed second
         y = pre_normalise_3d(x.astype(dtype))
@@ -72,7 +75,8 @@ def test_3d_stands_upright_and_keeps_lengths():
     assert not y[0, 0, 1].any() and not y[1, :, 7].any()
     shoulders = y[0, 0, 8] - y[0, 0, 4]
     assert np.abs(shoulders[1:]).max() < 1e-6 and shoulders[0] > 0
-    for a, b in ((0, 1), (4, 9), (16, 19)): np.testing.assert_allclose(np.linalg.norm(y[:, :, a] - y[:, :, b], axis=-1), np.linalg.norm(x[:, :, a] - x[:, :, b], axis=-1))
+    def lengths(z, a, b): return np.linalg.norm(z[:, :, a] - z[:, :, b], axis=-1)
+    for a, b in ((0, 1), (4, 9), (16, 19)): np.testing.assert_allclose(lengths(y, a, b), lengths(x, a, b))
 
 
 def test_3d_degenerate_clips():
@@ -149,9 +153,11 @@ def literal(clip, skeleton, stream):
 def test_from_the_pickle_to_a_batch(written, tmp_path, V, C, skeleton):
     file = file_of(V, C)
     clips = read_mmaction(written(file))
-    assert (clips.benchmark, clips.skeleton, clips.feed, clips.channels) == ('ntu_xsub', skeleton.name, 'mmaction2', 'xyz' if C == 3 else 'xys')
+    assert (clips.benchmark, clips.skeleton, clips.feed) == ('ntu_xsub', skeleton.name, 'mmaction2')
+    assert clips.channels == ('xyz' if C == 3 else 'xys')
     assert clips.names == NAMES and clips.parts == ['train']*3 + ['test']*2 and clips.classes == ['A001', 'A002', 'A003']
-    assert clips.labels.tolist() == [0, 1, 2, 0, 1] and clips.subjects.tolist() == [1, 3, 8, 6, 2] and clips.lengths.tolist() == [6, 33, 1, 70, 20]
+    assert clips.labels.tolist() == [0, 1, 2, 0, 1] and clips.subjects.tolist() == [1, 3, 8, 6, 2]
+    assert clips.lengths.tolist() == [6, 33, 1, 70, 20]
     assert clips.frames.dtype == np.float32 and clips.frames.shape == (130, 2, V, 3) and len(set(clips.hashes)) == 5
     for a in file['annotations']:
         x = pre_normalise_3d(a['keypoint']) if C == 3 else pre_normalise_2d(a['keypoint'], a['keypoint_score'])
@@ -159,7 +165,8 @@ def test_from_the_pickle_to_a_batch(written, tmp_path, V, C, skeleton):
         assert np.array_equal(got[:len(x)], x[:2].astype(np.float32)) and not got[len(x):].any()
     save_clips(clips, tmp_path / 'kept')
     again = load_clips(tmp_path / 'kept')
-    assert again.data_hash == clips.data_hash and {k: len(v) for k, v in split(again, [3]).items()} == dict(train=3, fit=2, val=1, test=2, clean=2)
+    assert again.data_hash == clips.data_hash
+    assert {k: len(v) for k, v in split(again, [3]).items()} == dict(train=3, fit=2, val=1, test=2, clean=2)
 
     s, i = store(again, centred=False), torch.tensor([3, 0, 2, 4])
     for stream in FOUR:
@@ -215,15 +222,21 @@ def spoil(clip, key, value):
     (25, 3, lambda f: f['split']['xsub_val'].clear(), ['empty part']),
     (25, 3, lambda f: f['annotations'].append(f['annotations'][2]), [NAMES[2], 'two of this name']),
     (25, 3, lambda f: f['annotations'].insert(1, dict(label=0)), ['annotation 1', 'no frame_dir']),
-    (25, 3, edit(label=-1), [NAMES[1], 'label -1']), (25, 3, edit(label=5), [NAMES[1], 'label 5', 'says 1']), (25, 3, edit(label='x'), [NAMES[1], "label 'x'"]),
-    (25, 3, edit(keypoint=None), [NAMES[1], 'keypoint']), (25, 3, edit(keypoint=np.zeros((1, 33, 25), 'f2')), [NAMES[1], 'keypoint']),
+    (25, 3, edit(label=-1), [NAMES[1], 'label -1']), (25, 3, edit(label=5), [NAMES[1], 'label 5', 'says 1']),
+    (25, 3, edit(label='x'), [NAMES[1], "label 'x'"]), (25, 3, edit(keypoint=None), [NAMES[1], 'keypoint']),
+    (25, 3, edit(keypoint=np.zeros((1, 33, 25), 'f2')), [NAMES[1], 'keypoint']),
     (25, 3, edit(keypoint=np.zeros((1, 33, 24, 3), 'f2')), [NAMES[1], '24 joints of 3']),
-    (25, 3, edit(keypoint=np.zeros((1, 33, 17, 2), 'f2'), keypoint_score=np.zeros((1, 33, 17), 'f2')), [NAMES[1], '17 joints of 2', 'before have 25 of 3']),
-    (25, 3, edit(keypoint=np.zeros((3, 33, 25, 3), 'f2')), [NAMES[1], '3 persons']), (25, 3, edit(keypoint=np.zeros((0, 33, 25, 3), 'f2')), [NAMES[1], 'zero persons']),
-    (25, 3, edit(keypoint=np.zeros((1, 0, 25, 3), 'f2'), total_frames=0), [NAMES[1], 'zero frames']), (25, 3, edit(total_frames=34), [NAMES[1], 'total_frames is 34', '33']),
-    (25, 3, spoil(1, 'keypoint', np.nan), [NAMES[1], 'NaN', 'frame 2']), (17, 2, spoil(1, 'keypoint_score', np.inf), [NAMES[1], 'keypoint_score', 'frame 2']),
+    (25, 3, edit(keypoint=np.zeros((1, 33, 17, 2), 'f2'), keypoint_score=np.zeros((1, 33, 17), 'f2')),
+     [NAMES[1], '17 joints of 2', 'before have 25 of 3']),
+    (25, 3, edit(keypoint=np.zeros((3, 33, 25, 3), 'f2')), [NAMES[1], '3 persons']),
+    (25, 3, edit(keypoint=np.zeros((0, 33, 25, 3), 'f2')), [NAMES[1], 'zero persons']),
+    (25, 3, edit(keypoint=np.zeros((1, 0, 25, 3), 'f2'), total_frames=0), [NAMES[1], 'zero frames']),
+    (25, 3, edit(total_frames=34), [NAMES[1], 'total_frames is 34', '33']),
+    (25, 3, spoil(1, 'keypoint', np.nan), [NAMES[1], 'NaN', 'frame 2']),
+    (17, 2, spoil(1, 'keypoint_score', np.inf), [NAMES[1], 'keypoint_score', 'frame 2']),
     (17, 2, lambda f: f['annotations'][1].pop('keypoint_score'), [NAMES[1], 'without keypoint_score']),
-    (17, 2, edit(keypoint_score=np.zeros((1, 33, 17), 'f2')), [NAMES[1], 'keypoint_score is (1, 33, 17)']), (17, 2, edit(img_shape=(0, 5)), [NAMES[1], 'img_shape']),
+    (17, 2, edit(keypoint_score=np.zeros((1, 33, 17), 'f2')), [NAMES[1], 'keypoint_score is (1, 33, 17)']),
+    (17, 2, edit(img_shape=(0, 5)), [NAMES[1], 'img_shape']),
 ])
 def test_bad_annotations_are_one_line(written, V, C, change, says):
     file = file_of(V, C)
@@ -236,10 +249,12 @@ def test_bad_annotations_are_one_line(written, V, C, change, says):
 
 def test_bad_files_are_one_line(written, tmp_path):
     whole = pickle.dumps(file_of())
-    for data, says in ((whole[:-900], 'cut off'), (whole[:30], 'cut off'), (b'', 'empty file'), (b'<html>', 'not a pickle'), (pickle.dumps([1]), "no 'split'")):
+    for data, says in ((whole[:-900], 'cut off'), (whole[:30], 'cut off'), (b'', 'empty file'), (b'<html>', 'not a pickle'),
+                       (pickle.dumps([1]), "no 'split'")):
         with pytest.raises(MsagcnError, match=says): read_mmaction(written(data))
     with pytest.raises(MsagcnError, match='cannot read'): read_mmaction(tmp_path / 'none.pkl')
-    with pytest.raises(MsagcnError, match="'other' is not one of mmaction2, pyskl"): read_mmaction(written(whole), variant='other')
+    with pytest.raises(MsagcnError, match="'other' is not one of mmaction2, pyskl"):
+        read_mmaction(written(whole), variant='other')
     with pytest.raises(MsagcnError, match="'xset' is not one of xsub, xview"): read_mmaction(written(whole), 'xset')
 
 
@@ -259,7 +274,8 @@ class Call:
     (lambda mark: Call(builtins.getattr, Call(__import__, 'os'), 'system'), 'builtins.getattr'),
     (lambda mark: Call(np.load, str(mark)), 'numpy.load'),
     (lambda mark: Call(torch.load, str(mark)), 'torch.serialization.load'),
-    (lambda mark: Call(torch.storage._load_from_bytes, torch_bytes(Call(os.system, f'touch {mark}'))), f'{os.system.__module__}.system'),
+    (lambda mark: Call(torch.storage._load_from_bytes, torch_bytes(Call(os.system, f'touch {mark}'))),
+     f'{os.system.__module__}.system'),
     (lambda mark: np.array([Call(os.system, f'touch {mark}')], object), None),
 ])
 def test_a_pickle_does_nothing(written, tmp_path, protocol, make, says):
@@ -288,12 +304,14 @@ def text(*words): return b''.join(b'\x8c' + bytes([len(w)]) + w.encode() for w i
 
 
 @pytest.mark.parametrize('code, says', [
-    (text('numpy.core.multiarray', '_reconstruct.__globals__') + b'\x93.', 'numpy.core.multiarray._reconstruct.__globals__, which is not admitted'),
+    (text('numpy.core.multiarray', '_reconstruct.__globals__') + b'\x93.',
+     'multiarray._reconstruct.__globals__, which is not admitted'),
     (text('numpy', 'ndarray.__class__') + b'\x93.', 'numpy.ndarray.__class__, which is not admitted'),
     (text('numpy', 'dtype') + b'\x93}' + text('_call') + b'K\x01sb.', 'sets the state'),
     (text('numpy', 'dtype') + b'\x93' + text('f8') + b'\x85R(K\x03' + text('<') + b'NN)K\x08K\x08K?tb.', 'fields'),
     (text('numpy', 'dtype') + b'\x93' + text('O8') + b'\x85R.', "an array of 'O8'"),
-    (text('numpy._core.multiarray', '_reconstruct') + b'\x93' + text('builtins', 'list') + b'\x93K\x00\x85C\x01b\x87R.', 'a class of its own'),
+    (text('numpy._core.multiarray', '_reconstruct') + b'\x93' + text('builtins', 'list') + b'\x93K\x00\x85C\x01b\x87R.',
+     'a class of its own'),
     (text('builtins', 'list') + b'\x93)\x81.', 'NEWOBJ'), (b'\x82\x01.', 'extension'), (b'Pid\n.', 'unsupported|outside'),
 ])
 def test_a_pickle_cannot_climb_from_what_is_admitted(written, code, says):
@@ -306,8 +324,10 @@ def test_a_pickle_cannot_climb_from_what_is_admitted(written, code, says):
 def test_a_dump_of_tensors_is_read(written, protocol):
     "As MMAction2's test dumps the scores: dictionaries with tensors, one of which shows a part of a longer one."
     scores = torch.randn(4, 60)
-    rows = [dict(frame_dir=n, pred_score=scores[k], pred_label=torch.tensor([k]), gt_label=torch.tensor([2]), img_shape=(1080, 1920), num=np.int64(3)) for k, n in enumerate(NAMES[:4])]
+    rows = [dict(frame_dir=n, pred_score=scores[k], pred_label=torch.tensor([k]), gt_label=torch.tensor([2]),
+                 img_shape=(1080, 1920), num=np.int64(3)) for k, n in enumerate(NAMES[:4])]
     got = restricted_load(written(rows, protocol=protocol))
     for a, b in zip(got, rows):
-        assert a.keys() == b.keys() and torch.equal(a['pred_score'], b['pred_score']) and a['num'] == 3 and a['img_shape'] == (1080, 1920)
+        assert a.keys() == b.keys() and torch.equal(a['pred_score'], b['pred_score'])
+        assert a['num'] == 3 and a['img_shape'] == (1080, 1920)
         assert a['pred_score'].untyped_storage().nbytes() == 240

@@ -1,16 +1,24 @@
-"""A training step of ours against the literal network's: same process, same threads, turn and turn about."""
+"""A training step of ours against the literal networks': same process, same threads, turn and turn about; and what a step takes in memory."""
 import statistics
+import sys
 import time
 
+import pytest
 import torch
 import torch.nn.functional as F
 
+from conftest import ROOT, sh
 from msagcn.msagcn import MSAGCN
+from msagcn.msg3d import MSG3D
 from msagcn.skeleton import NTU25
 from oracle_msagcn import LiteralMSAGCN
+from oracle_msg3d import LiteralMSG3D
 from test_oracle import SHAPES
 
-WARM_UP, ROUNDS, WANTED = 2, 5, 1.5
+WARM_UP = 2
+PAIRS = {      # ours, literal, input (N, C, T, V, M), rounds, how many times as fast
+    'msagcn': (lambda: MSAGCN(60, NTU25, 64, 2, context='batch'), lambda: LiteralMSAGCN(**SHAPES['ntu']), (16, 3, 64, 25, 2), 5, 1.5),
+    'msg3d': (lambda: MSG3D(60, NTU25, 100, 2), lambda: LiteralMSG3D(60, NTU25.inward, 25, 2, 13), (8, 3, 100, 25, 2), 3, 1.5)}
 
 
 def step(model, x, y):
@@ -27,23 +35,46 @@ def product(n=2048):
     return time.perf_counter() - start
 
 
-def measure():
+def measure(name):
     "Median seconds of a step: ours, literal; and of a 2048³ product."
+    ours, literal, shape, rounds, _ = PAIRS[name]
     torch.manual_seed(0)
-    x, y = torch.randn(16, 3, 64, 25, 2), torch.randint(60, (16,))
-    ours, literal = MSAGCN(60, NTU25, 64, 2, context='batch'), LiteralMSAGCN(**SHAPES['ntu'])
-    rounds = [(step(ours, x, y), step(literal, x, y), product()) for _ in range(WARM_UP + ROUNDS)][WARM_UP:]
-    return [statistics.median(r) for r in zip(*rounds)]
+    x, y = torch.randn(shape), torch.randint(60, shape[:1])
+    ours, literal = ours(), literal()
+    times = [(step(ours, x, y), step(literal, x, y), product()) for _ in range(WARM_UP + rounds)][WARM_UP:]
+    return [statistics.median(r) for r in zip(*times)]
 
 
-def test_a_step_is_faster_than_the_literal_networks(capsys):
-    threads = torch.get_num_threads()
+@pytest.mark.parametrize('name', PAIRS)
+def test_a_step_is_faster_than_the_literal_networks(name, capsys):
+    threads, wanted = torch.get_num_threads(), PAIRS[name][-1]
     torch.set_num_threads(2)
     try:
         for attempt in range(4):                                                       # again where the machine is noisy
-            ours, literal, unit = measure()
-            with capsys.disabled(): print(f'\nours {ours:.2f} s, literal {literal:.2f} s, ratio {literal/ours:.2f}; 2048³ product {unit:.3f} s, '
+            ours, literal, unit = measure(name)
+            with capsys.disabled(): print(f'\n{name}: ours {ours:.2f} s, literal {literal:.2f} s, ratio {literal/ours:.2f}; 2048³ product {unit:.3f} s, '
                                           f'ours {ours/unit:.1f} and literal {literal/unit:.1f} products')
-            if literal/ours >= WANTED: break
+            if literal/ours >= wanted: break
     finally: torch.set_num_threads(threads)
-    assert literal/ours >= WANTED
+    assert literal/ours >= wanted
+
+
+ONE_STEP = '''
+import resource, sys
+sys.path.insert(0, 'tests')
+import torch
+from test_speed import PAIRS, step
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
+make = PAIRS['msg3d'][int(sys.argv[1])]
+x, y = torch.randn(PAIRS['msg3d'][2]), torch.randint(60, (8,))
+model, before = make(), peak()
+for _ in range(2): step(model, x, y)
+print(peak() - before)
+'''
+
+
+def test_msg3d_takes_less_memory(capsys):
+    "Peak memory of two steps above what stands before them, each network in a process of its own."
+    ours, literal = (float(sh(sys.executable, '-c', ONE_STEP, i, cwd=ROOT).stdout) for i in (0, 1))
+    with capsys.disabled(): print(f'\nmsg3d: ours {ours:.0f} MB, literal {literal:.0f} MB, ratio {ours/literal:.2f}')
+    assert ours < .7*literal
