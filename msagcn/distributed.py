@@ -7,7 +7,7 @@ __all__ = ['place', 'meeting_point', 'world', 'start', 'finish', 'OfAllRanks', '
            'from_rank_0', 'average_gradients', 'batch_norm_over_ranks', 'SyncBatchNorm', 'synchronise',
            'torchrun_command', 'slurm_command', 'launch', 'cause']
 
-# %% ../nbs/18_distributed.ipynb #4d454a56
+# %% ../nbs/18_distributed.ipynb #fd489100
 import io, os, re, signal, subprocess, sys, threading
 from collections import deque
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from .core import MsagcnError
 
-# %% ../nbs/18_distributed.ipynb #1c44c3e7
+# %% ../nbs/18_distributed.ipynb #768c9679
 def place() -> tuple[int, int, int]|None:        # rank, number of ranks, rank within this machine
     "This process's place among those that torchrun or srun started together; None if it stands alone."
     e = os.environ
@@ -37,7 +37,7 @@ def meeting_point() -> tuple[str, str]:          # address, port
     if not node: raise MsagcnError('SLURM_STEP_NODELIST: not set; start the processes with srun or torchrun')
     return node[1] + (node[2] or ''), str(20000 + (int(e['SLURM_JOB_ID']) + 7919*int(e['SLURM_STEP_ID'])) % 20000)
 
-# %% ../nbs/18_distributed.ipynb #d060741b
+# %% ../nbs/18_distributed.ipynb #2c316769
 def world() -> tuple[int, int]:                  # rank, number of ranks
     "This process's rank and how many there are; (0, 1) for a process alone."
     return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
@@ -68,7 +68,7 @@ def finish(
     sys.stdout.flush(); sys.stderr.flush()
     os._exit(status)
 
-# %% ../nbs/18_distributed.ipynb #e804d6e2
+# %% ../nbs/18_distributed.ipynb #f9980e3b
 class OfAllRanks(torch.autograd.Function):
     "A tensor of each rank, stacked; the gradient that comes back is the sum of all ranks'."
     @staticmethod
@@ -101,7 +101,7 @@ def from_rank_0(model: nn.Module) -> None:
     if world()[1] > 1:
         for t in model.state_dict().values(): dist.broadcast(t, 0)
 
-# %% ../nbs/18_distributed.ipynb #4b0aaf58
+# %% ../nbs/18_distributed.ipynb #1b06c0fa
 def average_gradients(model: nn.Module) -> None:
     "Replace every gradient by its mean over ranks."
     if world()[1] == 1: return
@@ -111,7 +111,7 @@ def average_gradients(model: nn.Module) -> None:
     flat /= world()[1]
     for g, mean in zip(grads, flat.split([g.numel() for g in grads])): g.copy_(mean.view_as(g))
 
-# %% ../nbs/18_distributed.ipynb #831c6c1b
+# %% ../nbs/18_distributed.ipynb #fc61fc6e
 def batch_norm_over_ranks(
     x: Tensor,               # (N, C, ...), as many on each rank
     running_mean: Tensor,    # (C,)
@@ -155,7 +155,7 @@ def synchronise(model: nn.Module) -> nn.Module:
         if hasattr(m, 'synchronised'): m.synchronised = True
     return model
 
-# %% ../nbs/18_distributed.ipynb #1aedb346
+# %% ../nbs/18_distributed.ipynb #41443192
 def torchrun_command(
     args: list[str],     # of the command `msagcn`
     nproc: int,          # processes on this machine
@@ -179,7 +179,7 @@ def slurm_command(
             *([] if device == 'cpu' else [f'--gres=gpu:{per_node}']), f'--cpus-per-task={cpus_per_task}', '--kill-on-bad-exit=1',
             f'--export=ALL,OMP_NUM_THREADS={cpus_per_task}', sys.executable, '-m', 'msagcn', *map(str, args)]
 
-# %% ../nbs/18_distributed.ipynb #5eda00cd
+# %% ../nbs/18_distributed.ipynb #cb101ccf
 def launch(
     command: list[str],  # from `torchrun_command` or `slurm_command`
     done=None,           # path of the run's last file: where it stands at the end, the run has succeeded

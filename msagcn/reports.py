@@ -7,7 +7,7 @@ __all__ = ['PAPER', 'NOT_STATED', 'OTHERS', 'notebook_tool', 'runner', 'execute'
            'table_html', 'published', 'read_table', 'result_table', 'runs_of', 'histories', 'best_scores', 'confusion',
            'hardest_pairs', 'leak_words', 'command', 'parameter_table', 'look_inside', 'moved_rings', 'render_report']
 
-# %% ../nbs/61_reports.ipynb #6c79e741
+# %% ../nbs/61_reports.ipynb #10f823b1
 import importlib, re, shlex
 from html import escape
 from pathlib import Path
@@ -22,13 +22,13 @@ from .evaluate import Scores, align, fuse, load_scores, topk
 from .feed import batch, fed_store
 from .msg3d import MSG3D
 
-# %% ../nbs/61_reports.ipynb #d1c1706f
+# %% ../nbs/61_reports.ipynb #38877a9f
 def notebook_tool(name: str):
     "A module of the notebook tools; not installed is an error with the command that installs them."
     try: return importlib.import_module(name)
     except ImportError as e: raise MsagcnError(f'{name}: not installed, needed for reports; pip install msagcn[notebooks]') from e
 
-# %% ../nbs/61_reports.ipynb #cccae206
+# %% ../nbs/61_reports.ipynb #7eba7ee8
 def runner(name: str) -> Path:      # 'prepare', 'train', 'fuse' or 'report'
     "A runner notebook: of the checkout that this package is in, or of the present folder."
     places = [root/'nbs/runs'/f'{name}.ipynb' for root in (Path(msagcn.__file__).resolve().parents[1], Path.cwd())]
@@ -36,7 +36,7 @@ def runner(name: str) -> Path:      # 'prepare', 'train', 'fuse' or 'report'
         if p.exists(): return p
     raise MsagcnError(f'{places[0]}: no such notebook; runner notebooks come with the source checkout, run msagcn inside one')
 
-# %% ../nbs/61_reports.ipynb #d0f22828
+# %% ../nbs/61_reports.ipynb #fbd28f6b
 def execute(
     notebook,            # notebook with a cell tagged `parameters`
     out,                 # where the executed copy shall stand
@@ -65,7 +65,7 @@ def _last_line(e) -> str:
     lines = re.sub(r'\x1b\[[\d;]*m', '', str(text)).strip().splitlines()
     return ' '.join((lines[-1] if name == 'MsagcnError' and lines else f'{name}: {lines[-1] if lines else ""}').split())
 
-# %% ../nbs/61_reports.ipynb #905dca8e
+# %% ../nbs/61_reports.ipynb #f3610093
 _MATH = re.compile(r'(?P<code>```.*?```|`[^`]*`)|\$\$(?P<block>.+?)\$\$|'
                    r'(?<![\\$\w])\$(?P<inline>[^\s$](?:[^$\n]*[^\s$\\])?)\$(?![\w$])', re.S)
 
@@ -79,7 +79,7 @@ def math_to_mathml(text: str) -> str:
         except Exception: return f'<code>{escape(tex)}</code>'       # its errors have no common class
     return _MATH.sub(one, text)
 
-# %% ../nbs/61_reports.ipynb #863b04f1
+# %% ../nbs/61_reports.ipynb #25c2a860
 def _ready(nb):
     "A notebook as it goes into the page: formulas as MathML, pictures with words, nothing interactive."
     heading = 'figure'
@@ -99,7 +99,7 @@ def _offline(body: str) -> str:
     body = re.sub(r'<img\b[^>]*\bsrc=(?!["\']?data:)[^>]*>', '', body, flags=re.I)
     return re.sub(r'@import[^;]*;|url\((?!["\']?(data:|#))[^)]*\)', '', body)
 
-# %% ../nbs/61_reports.ipynb #8bf41438
+# %% ../nbs/61_reports.ipynb #06a1cad9
 _CSS = """
 :root { color-scheme: light } * { box-sizing: border-box }
 body { font: 16px/1.55 system-ui, sans-serif; color: #1c1c1c; background: #fff }
@@ -140,7 +140,7 @@ def to_html(
             f'<title>{escape(title)}</title>\n<style>{_CSS}</style>')
     return write_text(html, f'<!DOCTYPE html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{body}\n</body>\n</html>\n')
 
-# %% ../nbs/61_reports.ipynb #371e901c
+# %% ../nbs/61_reports.ipynb #3c334d7c
 class Html(str):
     "Text that a notebook shows as HTML."
     def _repr_html_(self): return str(self)
@@ -159,7 +159,7 @@ def table_html(
     return Html(f'<table>\n<thead>{row("th", map(escape, map(str, df.columns)))}</thead>\n<tbody>{rows}</tbody>\n</table>'
                 + (f'\n<p>{escape(note)}</p>' if note else ''))
 
-# %% ../nbs/61_reports.ipynb #d24cb972
+# %% ../nbs/61_reports.ipynb #5b784f12
 PAPER = {'nw_ucla': {}, 'embedded': {}}          # benchmark -> streams -> top-1 that the MSA-GCN paper states
 NOT_STATED = {
     'nw_ucla': 'The MSA-GCN paper (IEEE Access 2024, doi 10.1109/ACCESS.2024.3520172) names NW-UCLA, but no page that we could '
@@ -178,7 +178,7 @@ def published(benchmark: str) -> Html:
     columns = ['published by others', 'streams', 'top-1', 'test clips', 'where we read it']
     return table_html(pd.DataFrame(OTHERS[benchmark], columns=columns))
 
-# %% ../nbs/61_reports.ipynb #9d571fda
+# %% ../nbs/61_reports.ipynb #2dd32195
 def read_table(path, benchmark: str) -> pd.DataFrame:
     "The rows of a result table for a benchmark, numbers as numbers; without a file no rows."
     if not Path(path).exists(): return pd.DataFrame()
@@ -205,13 +205,13 @@ def result_table(
         return key | {'paper': 'not\xa0stated' if stated is None else f'{stated:.1f}', every: _mean_sd(g.top1),
                       clean: _mean_sd(g.top1_clean), 'held out': _mean_sd(g.val_top1)} | more
     best = 'best epoch, chosen on test'
-    rows = [row(dict(recipe=r, streams=s), g, s, **{best: _mean_sd(g.top1_best_on_test), 'runs': str(len(g))})
-            for (r, s), g in runs.groupby(['recipe', 'stream'], sort=False)]
-    if len(fused): rows += [row(dict(recipe=r, streams=f'{s} (weights {w})'), g, s, **{best: '–', 'runs': str(len(g))})
-                            for (r, s, w), g in fused.groupby(['recipe', 'streams', 'weights_from'], sort=False)]
+    rows = [row(dict(model=m, recipe=r, streams=s), g, s, **{best: _mean_sd(g.top1_best_on_test), 'runs': str(len(g))})
+            for (m, r, s), g in runs.groupby(['model', 'recipe', 'stream'], sort=False)]
+    if len(fused): rows += [row(dict(model=m, recipe=r, streams=f'{s} (weights {w})'), g, s, **{best: '–', 'runs': str(len(g))})
+                            for (m, r, s, w), g in fused.groupby(['models', 'recipe', 'streams', 'weights_from'], sort=False)]
     return pd.DataFrame(rows)
 
-# %% ../nbs/61_reports.ipynb #68203c14
+# %% ../nbs/61_reports.ipynb #db19d910
 def runs_of(reports_dir, benchmark: str, recipe: str) -> dict[str, dict]:    # run id -> metrics
     "The finished runs of a recipe on a benchmark, from their `metrics.json`."
     runs = [read_json(f) for f in sorted(Path(reports_dir).glob('runs/*/metrics.json'))]
@@ -226,7 +226,7 @@ def histories(reports_dir, runs) -> dict[str, pd.DataFrame]:
     files = {r: Path(reports_dir)/'runs'/r/'history.csv' for r in runs}
     return {r: pd.read_csv(f) for r, f in files.items() if f.exists()}
 
-# %% ../nbs/61_reports.ipynb #eb0749e1
+# %% ../nbs/61_reports.ipynb #64583b23
 def best_scores(reports_dir, benchmark: str, recipe: str) -> tuple[str, Scores, list[str]]:
     "The fusion with the best held-out accuracy, or the best single run: its name, its scores of the test clips, its run ids."
     runs, folder = runs_of(reports_dir, benchmark, recipe), Path(reports_dir)/'runs'
@@ -246,7 +246,7 @@ def best_scores(reports_dir, benchmark: str, recipe: str) -> tuple[str, Scores, 
     best = max(runs.values(), key=lambda m: m['val_top1'] or 0)
     return f"{best['stream']} alone", load_scores(folder/best['run_id']/'test_scores.npz'), [best['run_id']]
 
-# %% ../nbs/61_reports.ipynb #491cc81e
+# %% ../nbs/61_reports.ipynb #00f439fa
 def confusion(
     scores: np.ndarray,  # (n, classes)
     labels: np.ndarray,  # (n,)
@@ -271,7 +271,7 @@ def hardest_pairs(
         rows.append((classes[a], classes[b], int(c), int((s.labels == a).sum()), s.names[there[margin[there].argmax()]]))
     return pd.DataFrame(rows, columns=['is', 'taken for', 'clips', 'of', 'example'])
 
-# %% ../nbs/61_reports.ipynb #bd742eab
+# %% ../nbs/61_reports.ipynb #ff0fea56
 def leak_words(
     note: dict,          # `reports/data/<benchmark>-<hash>.json`
     s: Scores,           # of the test clips
@@ -290,7 +290,7 @@ def leak_words(
         f"{topk(s.scores[~leak], s.labels[~leak]):.2f} %, on all in {topk(s.scores, s.labels):.2f} %. "
         'The column "clean" counts the others only; "all" is there because everybody publishes it.')
 
-# %% ../nbs/61_reports.ipynb #84c4c53a
+# %% ../nbs/61_reports.ipynb #0f122afa
 def command(
     metrics: dict,       # of a run
     defaults: dict,      # of the train parameters
@@ -315,7 +315,7 @@ def parameter_table(runs: dict[str, dict], names) -> pd.DataFrame:
         return ', '.join(f"{runs[r]['stream']} s{runs[r]['seed']}: {v}" for r, v in values.items())
     return pd.DataFrame([(n.replace('_', ' '), text(n)) for n in names], columns=['parameter', 'value'])
 
-# %% ../nbs/61_reports.ipynb #85cd2345
+# %% ../nbs/61_reports.ipynb #554a776a
 def look_inside(
     model,               # a trained network
     clips: Clips,
@@ -332,7 +332,7 @@ def look_inside(
                 learned=maps[b]['static'].mean(1).numpy(), attention=maps[b]['attention'][0].numpy(),
                 frames=maps[b]['frames'][0].numpy())
 
-# %% ../nbs/61_reports.ipynb #d7075956
+# %% ../nbs/61_reports.ipynb #30ae24aa
 def moved_rings(model: MSG3D) -> dict:       # block, subsets, start (3, V, V), learned (3, V, V)
     "The rings of single frames that have moved most, in the block where they have."
     layers = [block.frames[0] for block in model.blocks]
@@ -342,7 +342,7 @@ def moved_rings(model: MSG3D) -> dict:       # block, subsets, start (3, V, V), 
     return dict(block=b + 1, moved=float(mask.abs().mean()), subsets=[f'ring {k}' for k in rings.tolist()],
                 start=A[rings].numpy(), learned=(A + mask)[rings].numpy())
 
-# %% ../nbs/61_reports.ipynb #9bbfc6c0
+# %% ../nbs/61_reports.ipynb #62ffda04
 def render_report(p) -> Path:       # p: benchmark, recipe and the three folders
     "Execute the report notebook and write it as HTML; returns the page's path."
     executed = execute(runner('report'), Path(p.runs_dir)/f'report-{p.benchmark}.ipynb',
