@@ -6,13 +6,14 @@
 __all__ = ['VERBS', 'read_yaml', 'grid', 'run_train', 'run_test', 'run_fuse', 'run_prepare', 'run_report', 'render',
            'add_launch_flags', 'parser', 'predict_clips', 'export_weights', 'act', 'main']
 
-# %% ../nbs/70_cli.ipynb #49f11ce3
-import argparse, itertools, sys
+# %% ../nbs/70_cli.ipynb #acc8ff67
+import argparse, itertools, re, sys
 from pathlib import Path
 
 import yaml
 
 from . import __version__
+from .clips import leaked, load_clips
 from .core import MsagcnError
 from .distributed import finish, launch, place, slurm_command, world
 from .experiment import as_arguments, fuse_streams, load_weights, predict_files, prepare, test_accuracy, train
@@ -22,7 +23,7 @@ from .msg3d import MSG3D
 from .msg3d_names import FORMS, save_names
 from .parameters import FuseParameters, PrepareParameters, ReportParameters, TestParameters, TrainParameters, read_parameters
 
-# %% ../nbs/70_cli.ipynb #11d11694
+# %% ../nbs/70_cli.ipynb #e723bc92
 def read_yaml(path) -> dict:
     "A parameter file: one flat mapping."
     try: values = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
@@ -44,9 +45,11 @@ def grid(
         except yaml.YAMLError: raise MsagcnError(f'{name}: cannot read the value {text!r}') from None
     axes = [[value(name, t) for t in ([text] if text.startswith('[') else text.split(','))] for name, text in pairs]
     try: return [read_parameters(kind, base | dict(choice)) for choice in itertools.product(*axes)]
-    except MsagcnError as e: raise MsagcnError(f'{", ".join(files)}: {e}' if files else str(e)) from None
+    except MsagcnError as e:
+        told = not files or re.split(r'[:.]', str(e))[0] in dict(pairs)              # what the command line said is not a file's fault
+        raise MsagcnError(str(e) if told else f'{", ".join(files)}: {e}') from None
 
-# %% ../nbs/70_cli.ipynb #a9483bdc
+# %% ../nbs/70_cli.ipynb #3026a6e4
 def run_train(p: TrainParameters, notebooks: bool = True) -> None:
     "One run, with its line of progress and its result in words."
     folder, first = Path(p.runs_dir)/p.run_id, not place() or place()[0] == 0
@@ -55,7 +58,9 @@ def run_train(p: TrainParameters, notebooks: bool = True) -> None:
     m = train(p)
     words = [f'{k} {m[k]:.2f}' for k in ('val_top1', 'top1', 'top1_clean') if m.get(k) is not None]
     if first and not told: print(f'{p.run_id}: ' + ', '.join(words))
-    if notebooks and not place(): render('train', p, folder)
+    if not notebooks or place(): return
+    try: render('train', p, folder)
+    except MsagcnError as e: print(f'msagcn: the run is finished, its notebook could not be rendered: {e}', file=sys.stderr)
 
 def run_test(p: TestParameters, notebooks: bool = True) -> None:
     "The accuracy of weights, in words."
@@ -67,15 +72,20 @@ def run_fuse(p: FuseParameters, notebooks: bool = True) -> None:
     print(fuse_streams(p).to_string(index=False))
 
 def run_prepare(p: PrepareParameters, notebooks: bool = True) -> None:
-    "Preparation, with the place of the manifest."
-    print(prepare(p))
+    "Preparation, with what a recipe needs to know of the set, and the place of the manifest."
+    clips = load_clips((manifest := prepare(p)).parent)
+    parts = ', '.join(f'{clips.parts.count(k)} to {w}' for k, w in (('train', 'train'), ('val', 'choose by'), ('test', 'test')) if k in clips.parts)
+    subjects = sorted({int(s) for s, part in zip(clips.subjects, clips.parts) if part != 'test'} - {0})
+    print(f'{clips.benchmark}: {len(clips.classes)} classes, {parts}; subjects to hold out: {", ".join(map(str, subjects)) or "none known"}')
+    if leak := leaked(clips): print(f'{len(leak)} test clips have the content of a training clip; the manifest lists them')
+    print(manifest)
 
 def run_report(p: ReportParameters, notebooks: bool = True) -> None:
     "The report of a benchmark, as one HTML file."
     from msagcn.reports import render_report         # needs the notebook tools
     print(render_report(p))
 
-# %% ../nbs/70_cli.ipynb #0fdea665
+# %% ../nbs/70_cli.ipynb #decade75
 def render(name: str, p, folder) -> Path|None:
     "Execute a runner notebook with parameters and keep the executed copy; None without the notebook tools."
     from msagcn.reports import runner, execute
@@ -85,7 +95,7 @@ def render(name: str, p, folder) -> Path|None:
         return None
     return execute(runner(name), Path(folder)/f'{name}.ipynb', p.model_dump())
 
-# %% ../nbs/70_cli.ipynb #884ced78
+# %% ../nbs/70_cli.ipynb #941367bb
 def add_launch_flags(v) -> None:
     "MMAction2's words for several processes."
     v.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none', help='torchrun on this machine, or srun')
@@ -94,7 +104,7 @@ def add_launch_flags(v) -> None:
     v.add_argument('--cpus-per-task', type=int, default=4, metavar='N', help='with slurm')
     v.add_argument('--partition', default='', metavar='P', help='with slurm')
 
-# %% ../nbs/70_cli.ipynb #f0348ffd
+# %% ../nbs/70_cli.ipynb #6eaa0139
 VERBS = {'prepare': (PrepareParameters, run_prepare, 'raw files to a checked data set'),
          'train': (TrainParameters, run_train, 'train runs; values separated by commas make a grid'),
          'test': (TestParameters, run_test, 'accuracy of weights, ours or a checkpoint of another program'),

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Clips', 'equal_content', 'leaked', 'split', 'save_clips', 'load_clips']
 
-# %% ../nbs/12_clips.ipynb #62f91af3
+# %% ../nbs/12_clips.ipynb #af5d5449
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from .core import MsagcnError, content_hash, read_json, whole_file, write_json
 
-# %% ../nbs/12_clips.ipynb #57e0db5a
+# %% ../nbs/12_clips.ipynb #d5406182
 @dataclass
 class Clips:
     "All clips of a benchmark, in the order of `names`."
@@ -45,7 +45,7 @@ class Clips:
         "Fingerprint of names, labels, parts and coordinates together."
         return content_hash(*(f'{n} {l} {p} {h}' for n, l, p, h in sorted(zip(self.names, self.labels, self.parts, self.hashes))))
 
-# %% ../nbs/12_clips.ipynb #a6d93952
+# %% ../nbs/12_clips.ipynb #029e84ab
 def equal_content(clips: Clips) -> list[list[str]]:
     "Groups of names whose clips are equal in every coordinate."
     groups = {}
@@ -67,13 +67,13 @@ def split(
     held = train & (np.isin(clips.subjects, val_subjects) | (part == 'val'))
     unknown = sorted(set(val_subjects) - set(clips.subjects[train].tolist()))
     if unknown: raise MsagcnError(f'val_subjects: {clips.benchmark} has no training clips of subject {unknown[0]}; '
-                                  f'there are {", ".join(map(str, sorted(set(clips.subjects[train].tolist()))))}')
+                                  f'there are {", ".join(map(str, sorted(set(clips.subjects[train].tolist()) - {0}))) or "none known"}')
     leak = np.isin(clips.names, leaked(clips))
     masks = dict(train=train, fit=train & ~held, val=held, test=~train, clean=~train & ~leak)
     if not masks['fit'].any(): raise MsagcnError('val_subjects: no training clips are left to fit on')
     return {k: np.flatnonzero(m) for k, m in masks.items()}
 
-# %% ../nbs/12_clips.ipynb #5dcd506f
+# %% ../nbs/12_clips.ipynb #3ea91ac5
 def save_clips(clips: Clips, folder, **notes) -> Path:
     "Write `clips.safetensors` and `manifest.json`; `notes` go into the manifest. Returns the manifest's path."
     folder = Path(folder)

@@ -8,7 +8,7 @@ __all__ = ['RESULT_COLUMNS', 'FUSION_COLUMNS', 'read_source', 'prepare', 'check_
            'data_note', 'commit', 'train', 'save_weights', 'load_weights', 'read_one', 'predict_file', 'predict_files',
            'load_any', 'test_in_processes', 'test_accuracy', 'runs_to_fuse', 'fused_scores', 'fuse_streams']
 
-# %% ../nbs/60_experiment.ipynb #7a119311
+# %% ../nbs/60_experiment.ipynb #8bf00c19
 import json, os, subprocess, tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,14 +34,17 @@ from .nw_ucla import download, parse_clip, read_nw_ucla
 from .parameters import FuseParameters, PrepareParameters, ReportParameters, TestParameters, TrainParameters, read_parameters
 from .release import load_release, read_state
 from .skeleton import SKELETONS, Skeleton, skeleton_from
+from .streams import STREAMS, bone_matrix
 from .synthetic import write_synthetic
 from .train import fit, precision_context
 
-# %% ../nbs/60_experiment.ipynb #7e2fa041
+# %% ../nbs/60_experiment.ipynb #921b0606
 def read_source(p: PrepareParameters) -> tuple[Clips, Path]:
     "The clips of a source, by what it is."
     source = Path(p.source or Path(p.data_dir)/'raw'/p.benchmark)
     readers = {'.yaml': read_custom, '.yml': read_custom, '.npz': read_npz}
+    if p.benchmark in ('nw_ucla', 'embedded') and source.suffix in ('.pkl', *readers):
+        raise MsagcnError(f'benchmark: {p.benchmark} is not made from {source.name}; give data of your own another name')
     if source.suffix == '.pkl': return read_mmaction(source, p.split, p.benchmark), source
     if source.suffix in readers: return readers[source.suffix](source, p.benchmark), source
     if p.benchmark not in ('nw_ucla', 'embedded'):
@@ -56,12 +59,13 @@ def prepare(p: PrepareParameters) -> Path:
     clips, source = read_source(p)
     return save_clips(clips, Path(p.data_dir)/p.benchmark, source=source.name)
 
-# %% ../nbs/60_experiment.ipynb #a5a90765
+# %% ../nbs/60_experiment.ipynb #2d85fae6
 def check_run(p: TrainParameters, clips: Clips) -> None:
     "Refuse what the data, the device, the disk or the processes cannot give."
     parts = split(clips, p.val_subjects)
     if len(parts['fit'])*p.repeats < p.batch_size:
         raise MsagcnError(f"batch_size: {p.batch_size} is more than the {len(parts['fit'])*p.repeats} clips of an epoch")
+    if table := STREAMS[p.stream][0]: bone_matrix(skeleton_from(clips.skeleton), table)          # there is one
     precision_context(p.plan, pick_device(p.device))
     if place() and place()[1] != p.nproc: raise MsagcnError(f'nproc: {p.nproc}, but {place()[1]} processes were started')
     if p.batch_size % (p.nproc*p.accumulate):
@@ -69,7 +73,7 @@ def check_run(p: TrainParameters, clips: Clips) -> None:
     try: (Path(p.reports_dir)/'runs').mkdir(parents=True, exist_ok=True)
     except OSError as e: raise MsagcnError(f'reports_dir: {p.reports_dir}: cannot write ({e.strerror or e})') from e
 
-# %% ../nbs/60_experiment.ipynb #7882e88b
+# %% ../nbs/60_experiment.ipynb #b8d4ce31
 _PLACES = {'data_dir', 'runs_dir', 'reports_dir', 'device', 'checkpoint_seconds'}      # do not change a result
 
 def open_run(p: TrainParameters, clips: Clips) -> Path:
@@ -103,7 +107,7 @@ def build_model(p: TrainParameters, clips: Clips) -> torch.nn.Module:
     _, M, _, C = clips.frames.shape
     return new_model(p, len(clips.classes), skeleton_from(clips.skeleton), M, C)
 
-# %% ../nbs/60_experiment.ipynb #06422161
+# %% ../nbs/60_experiment.ipynb #c82445f6
 @contextmanager
 def locked(folder):
     "One writer at a time for the tables in a folder."
@@ -126,7 +130,7 @@ def append_row(path, row: dict, key: list[str]) -> bool:
         write_text(path, pd.concat([table, pd.DataFrame([text])]).to_csv(index=False, lineterminator='\n'))
         return True
 
-# %% ../nbs/60_experiment.ipynb #5e7d2737
+# %% ../nbs/60_experiment.ipynb #2ef7e2bd
 def train_in_processes(p: TrainParameters, folder) -> None:
     "The whole run by several processes on this machine."
     launch(torchrun_command(['train', *as_arguments(p)], p.nproc), folder/'done.json')
@@ -147,7 +151,7 @@ def fit_parts(p: TrainParameters, clips: Clips, folder) -> dict:
     tested, history = once('train', watch_test) if p.refit else (model, val_history)
     return dict(model=tested, val_model=model, history=history, val_history=val_history, store=s, parts=parts)
 
-# %% ../nbs/60_experiment.ipynb #22c987da
+# %% ../nbs/60_experiment.ipynb #68988069
 def score(p: TrainParameters, clips: Clips, fitted: dict, part: str) -> Scores:
     "Scores of the held-out (`val`) or the test part, by the model that has not seen it."
     model = fitted['val_model' if part == 'val' else 'model']
@@ -165,7 +169,7 @@ def measure(clips: Clips, val: Scores, test: Scores|None, history: list[dict]) -
                       top1_clean=topk(test.scores[clean], test.labels[clean]), top1_best_on_test=max(watched, default=None),
                       n_test=len(clean), n_clean=int(clean.sum()))
 
-# %% ../nbs/60_experiment.ipynb #74b65438
+# %% ../nbs/60_experiment.ipynb #5af8ffcb
 RESULT_COLUMNS = ('benchmark model recipe topology context stream seed precision epochs val_top1 top1 top5 top1_clean '
                   'top1_best_on_test n_test n_clean seconds device run_id').split()
 
@@ -203,7 +207,7 @@ def commit() -> str:
     except OSError: return ''
     return head.stdout.strip() + ('+' if git('status', '--porcelain', '-uno').stdout.strip() else '') if head.returncode == 0 else ''
 
-# %% ../nbs/60_experiment.ipynb #7f791dc5
+# %% ../nbs/60_experiment.ipynb #64d6c185
 def train(p: TrainParameters) -> dict:
     "One run from parameters to results; what an earlier call has done is not done again."
     clips = load_clips(Path(p.data_dir)/p.benchmark)
@@ -215,7 +219,7 @@ def train(p: TrainParameters) -> dict:
     if (folder/'done.json').exists(): return read_json(folder/'done.json')
     return finish_run(p, clips, fit_parts(p, clips, folder), folder)
 
-# %% ../nbs/60_experiment.ipynb #3458571e
+# %% ../nbs/60_experiment.ipynb #13137b1a
 def save_weights(path, p: TrainParameters, clips: Clips, model) -> None:
     "Write a model's weights, with everything in the header that is needed to use them."
     about = dict(parameters=p.model_dump(exclude=_PLACES), classes=clips.classes, skeleton=clips.skeleton, shape=list(model.shape),
@@ -270,9 +274,11 @@ def predict_files(paths, weights, device: str = 'cpu', k: int = 5):
         best = scores.softmax(0).topk(min(k, len(about['classes'])))
         yield [(about['classes'][c], round(100*v, 2)) for v, c in zip(best.values.tolist(), best.indices.tolist())]
 
-# %% ../nbs/60_experiment.ipynb #6312e0f0
-def load_any(p: TestParameters) -> tuple[torch.nn.Module, dict]:
-    "A model in eval mode from any checkpoint that this package reads, and its stream and frames as far as the file states them."
+# %% ../nbs/60_experiment.ipynb #520ad09c
+_FRAMES = dict(nw_ucla=52, ctr_gcn=64, mmaction2=100, whole=300)       # of a feed, in the programs that it is from
+
+def load_any(p: TestParameters, clips: Clips) -> tuple[torch.nn.Module, dict]:
+    "A model in eval mode from any checkpoint that this package reads, and its stream, frames and feed, stated by the file or usual."
     device = start(pick_device(p.device))
     try:
         model, about = load_weights(p.weights, device)
@@ -281,9 +287,10 @@ def load_any(p: TestParameters) -> tuple[torch.nn.Module, dict]:
     except MsagcnError:
         if Path(p.weights).suffix == '.safetensors': raise
     graph = SKELETONS[p.layout] if p.layout else None
+    feed = p.feed or clips.feed
     if 'pos_embedding' in read_state(p.weights): model = load_release(p.weights, graph)
-    else: model = load_msg3d(p.weights, graph, p.frames or 100)
-    return model.to(device).eval(), dict(stream='joint', frames=model.shape[1], feed='')
+    else: model = load_msg3d(p.weights, graph, p.frames or _FRAMES[feed], skeleton_from(clips.skeleton))
+    return model.to(device).eval(), dict(stream='joint', frames=model.shape[1], feed=feed)
 
 def test_in_processes(p: TestParameters) -> dict:
     "The same, shared by several processes; what they measure goes by way of a file."
@@ -294,7 +301,8 @@ def test_in_processes(p: TestParameters) -> dict:
 def test_accuracy(p: TestParameters) -> dict:
     "Top-1, top-5 and clean top-1 of weights on the test part of prepared data, in percent."
     if p.nproc > 1 and not place(): return test_in_processes(p)
-    clips, (model, about) = load_clips(Path(p.data_dir)/p.benchmark), load_any(p)
+    clips = load_clips(Path(p.data_dir)/p.benchmark)
+    model, about = load_any(p, clips)
     wanted, (_, M, V, C) = (model.shape[0], *model.shape[2:]), clips.frames.shape
     if wanted != (C, V, M): raise MsagcnError(f'{p.weights}: takes (C, V, M) = {wanted}, {p.benchmark} has {(C, V, M)}')
     if model.num_classes != len(clips.classes): raise MsagcnError(f'{p.weights}: {model.num_classes} classes, {p.benchmark} has {len(clips.classes)}')
@@ -307,7 +315,7 @@ def test_accuracy(p: TestParameters) -> dict:
     if world()[0] == 0 and p.metrics: write_json(p.metrics, found)
     return found
 
-# %% ../nbs/60_experiment.ipynb #c11d2b11
+# %% ../nbs/60_experiment.ipynb #3b4224c8
 FUSION_COLUMNS = 'benchmark models recipe streams weights weights_from val_top1 top1 top1_clean n_test'.split()
 
 def runs_to_fuse(p: FuseParameters) -> list[str]:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMS', 'official_layers', 'their_names', 'to_names', 'save_names', 'from_names', 'which_form', 'load_msg3d']
 
-# %% ../nbs/42_msg3d_names.ipynb #ce15071a
+# %% ../nbs/42_msg3d_names.ipynb #601e1371
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from .msg3d import MSG3D
 from .release import read_state
 from .skeleton import SKELETONS, Skeleton
 
-# %% ../nbs/42_msg3d_names.ipynb #c9a13539
+# %% ../nbs/42_msg3d_names.ipynb #65bae8da
 FORMS = {'official': ('', 'fc'), 'mmaction2': ('backbone.', 'cls_head.fc'), 'pyskl': ('backbone.', 'cls_head.fc_cls')}
 
 _GRAPH = {'mask': ['A_res'], 'conv': ['mlp.layers.0'], 'bn': ['mlp.layers.1']}
@@ -48,7 +48,7 @@ def their_names(name: str, form: str) -> list[str]:
     if layer == 'classify': return [f'{head}.{leaf}']
     return [f'{prefix}{n}.{leaf}' for n in _LAYERS[layer]]
 
-# %% ../nbs/42_msg3d_names.ipynb #0b50b2d4
+# %% ../nbs/42_msg3d_names.ipynb #77cede0c
 def _graphs(model: MSG3D, form: str) -> dict[str, Tensor]:
     "The matrices that MMAction2 and pyskl store beside the weights."
     if form == 'official': return {}
@@ -79,7 +79,7 @@ def save_names(model: MSG3D, path, form: str) -> Path:
     with whole_file(path) as part: torch.save(state if form == 'official' else dict(state_dict=state, meta={}), part)
     return Path(path)
 
-# %% ../nbs/42_msg3d_names.ipynb #ba701c97
+# %% ../nbs/42_msg3d_names.ipynb #de642ec9
 def from_names(
     state: dict[str, Tensor],       # their state_dict
     model: MSG3D,                   # takes the weights
@@ -109,7 +109,7 @@ def from_names(
     model.load_state_dict(ours)
     return model
 
-# %% ../nbs/42_msg3d_names.ipynb #de926d10
+# %% ../nbs/42_msg3d_names.ipynb #3f354cbb
 _GRAPHS = {'official': ('ntu25', 'openpose18', 'ucla20'), 'mmaction2': ('ntu25_mmaction2', 'coco17', 'openpose18', 'ucla20')}
 
 def which_form(state: dict[str, Tensor], source: str = 'state_dict') -> str:
@@ -122,6 +122,7 @@ def load_msg3d(
     path,                               # .pt, .pth or .safetensors
     skeleton: Skeleton|None = None,     # by default that of the program, for as many joints
     T: int = 300,                       # frames it is meant for
+    otherwise: Skeleton|None = None,    # where the program has none for so many joints
 ) -> MSG3D:
     "MS-G3D from a checkpoint of its authors, of MMAction2 or of pyskl."
     state = read_state(path)
@@ -137,7 +138,7 @@ def load_msg3d(
         classes = len(get('classify.bias'))
     except (KeyError, ZeroDivisionError, ValueError) as e: raise MsagcnError(f'{path}: not weights of MS-G3D (no {e})') from e
     names = _GRAPHS['official' if form == 'official' else 'mmaction2']
-    skeleton = skeleton or next((SKELETONS[n] for n in names if SKELETONS[n].V == V), None)
+    skeleton = skeleton or next((SKELETONS[n] for n in names if SKELETONS[n].V == V), otherwise)
     if skeleton is None or skeleton.V != V: raise MsagcnError(f'{path}: made for {V} joints; pass a skeleton with as many')
     model = MSG3D(classes, skeleton, T, M, channels, width, 'symmetric' if form == 'official' else 'column', scales, window_scales, windows)
     return from_names(state, model, form, str(path))

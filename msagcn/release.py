@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['DEAD', 'release_names', 'read_state', 'from_release', 'load_release']
 
-# %% ../nbs/41_release.ipynb #6c5b9faf
+# %% ../nbs/41_release.ipynb #dc906dd1
+import re
 from collections import Counter
 from pathlib import Path
 from pickle import UnpicklingError
@@ -19,7 +20,7 @@ from .core import MsagcnError
 from .msagcn import MSAGCN
 from .skeleton import SKELETONS, Skeleton
 
-# %% ../nbs/41_release.ipynb #d5427334
+# %% ../nbs/41_release.ipynb #65473a64
 _MODEL = {
     'embed': ['to_joint_embedding'], 'input_bn': ['data_bn'], 'classify': ['fc'],
     'look_back.0.conv': ['first_tram.1'], 'look_back.0.bn': ['first_tram.2'],
@@ -44,7 +45,7 @@ _BLOCK_TENSORS = {'graph.learned': 'mscam.Pre_def', 'graph.context_weight': 'msc
 DEAD = ('mscam.alpha', 'mscam.Att.bn', 'mscam.Channelcorrelation.conv4', 'tmst.branches.4.0.bn')  # load and do nothing
 _OURS_ALONE = ('graph.context_mean', 'graph.context_batches')
 
-# %% ../nbs/41_release.ipynb #3daca94f
+# %% ../nbs/41_release.ipynb #e4d12738
 def release_names(
     name: str,           # of a tensor in our state_dict
 ) -> list[str]:          # the release's tensors that it is made of; empty for what only we have
@@ -58,20 +59,22 @@ def release_names(
     if rest in _BLOCK_TENSORS: return [prefix + _BLOCK_TENSORS[rest]]
     return [f'{prefix}{r}.{leaf}' for r in _BLOCK[rest.rpartition('.')[0]]]
 
-# %% ../nbs/41_release.ipynb #e0a88e4f
+# %% ../nbs/41_release.ipynb #83b0ce22
 def read_state(path) -> dict[str, Tensor]:
     "The tensors of a `.safetensors` file or of a PyTorch checkpoint, without running anything that is in it."
     path = Path(path)
     try: state = load_file(path) if path.suffix == '.safetensors' else torch.load(path, 'cpu', weights_only=True)
     except OSError as e: raise MsagcnError(f'{path}: cannot read ({e.strerror or e})') from e
     except (SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as e:
-        raise MsagcnError(f'{path}: not a checkpoint that can be read safely ({str(e).splitlines()[0]})') from e
+        name = re.search(r'GLOBAL (\S+)', str(e))                # PyTorch's own words advise to read it unsafely
+        why = f'it refers to {name[1]}' if name else 'no tensors in a form that is known'
+        raise MsagcnError(f'{path}: not a checkpoint that can be read safely ({why})') from e
     if isinstance(state, dict) and isinstance(state.get('state_dict'), dict): state = state['state_dict']
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise MsagcnError(f'{path}: no state_dict in it')
     return {k.removeprefix('module.'): v for k, v in state.items()}
 
-# %% ../nbs/41_release.ipynb #21b6f897
+# %% ../nbs/41_release.ipynb #9be5f2f1
 def from_release(
     state: dict[str, Tensor],       # the release's state_dict
     model: MSAGCN,                  # takes the weights
@@ -97,7 +100,7 @@ def from_release(
     model.load_state_dict(ours)
     return model
 
-# %% ../nbs/41_release.ipynb #39ca8068
+# %% ../nbs/41_release.ipynb #a628cf7e
 def load_release(
     path,                               # best_model.pt, checkpoint.pth.tar, or their tensors as .safetensors
     skeleton: Skeleton|None = None,     # by default the one with as many joints

@@ -6,7 +6,7 @@
 __all__ = ['STREAMS', 'ClipStore', 'store', 'even_frames', 'random_frames', 'turn_xy', 'scale_to_unit', 'bone_matrix',
            'as_stream', 'batch']
 
-# %% ../nbs/24_streams.ipynb #22a3233a
+# %% ../nbs/24_streams.ipynb #151d6e37
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from .clips import Clips
 from .core import MsagcnError, keyed_integers
 from .skeleton import Skeleton, skeleton_from
 
-# %% ../nbs/24_streams.ipynb #f2376baa
+# %% ../nbs/24_streams.ipynb #1a97e7eb
 @dataclass
 class ClipStore:
     "A data set on a device, ready to be sampled."
@@ -40,7 +40,7 @@ def store(clips: Clips, device='cpu', dtype=torch.float32, centred: bool = True)
     on = lambda a, **kind: torch.tensor(a, device=device, **kind)
     return ClipStore(on(x, dtype=dtype), on(clips.starts), on(clips.lengths), on(clips.labels), skeleton, clips.channels)
 
-# %% ../nbs/24_streams.ipynb #a3ffc0c7
+# %% ../nbs/24_streams.ipynb #45394aeb
 def even_frames(
     lengths: Tensor,     # (N,)
     T: int,
@@ -64,7 +64,7 @@ def random_frames(
         draws[:, i] = torch.where(taken, j[:, i], draws[:, i])
     return (draws//copies).sort(1).values
 
-# %% ../nbs/24_streams.ipynb #b7d6eb39
+# %% ../nbs/24_streams.ipynb #dfbd0dab
 def turn_xy(
     degrees: Tensor,     # (N, 2): about x, about y
 ) -> Tensor:             # (N, 3, 3), to multiply row vectors by
@@ -81,12 +81,13 @@ def scale_to_unit(
     span = high - low
     return torch.where(span > 0, (x - low)/torch.where(span > 0, span, 1)*2 - 1, 0)
 
-# %% ../nbs/24_streams.ipynb #a5c7faad
+# %% ../nbs/24_streams.ipynb #eae19768
 STREAMS = {'joint': (None, False), 'bone': ('default', False), 'joint_motion': (None, True),
            'bone_motion': ('default', True), 'bone_p2': ('p2', False), 'bone_p5': ('p5', False)}   # (bone table, motion)
 
 def bone_matrix(skeleton: Skeleton, table: str) -> Tensor:   # (V, V)
     "`bone = B @ joints`, from a bone table of the skeleton."
+    if table not in skeleton.bones: raise MsagcnError(f"stream: {skeleton.name} has no bone table '{table}', only {', '.join(skeleton.bones)}")
     B = torch.zeros(skeleton.V, skeleton.V)
     for v, other in skeleton.bones[table]:
         B[v, v] += 1
@@ -105,7 +106,7 @@ def as_stream(
     if motion: x = torch.cat([x.diff(dim=2), torch.zeros_like(x[:, :, :1])], 2)
     return x
 
-# %% ../nbs/24_streams.ipynb #fe46dd8a
+# %% ../nbs/24_streams.ipynb #7f2ee9a8
 def batch(
     s: ClipStore,
     clips: Tensor,               # (N,) indices

@@ -55,8 +55,14 @@ def test_from_files_to_a_trained_network(mine, tmp_path, capsys):
     assert main(['test', *pairs(weights=weights, benchmark='mine', data_dir=at['data_dir'])]) == 0
     assert f"top1 {metrics['top1']:.2f}" in capsys.readouterr().out
     assert main(['export', str(tmp_path / 'w.pt'), '--weights', str(weights), '--to', 'official']) == 0
-    assert main(['test', *pairs(weights=tmp_path / 'w.pt', benchmark='mine', data_dir=at['data_dir'])]) == 2    # whose graph?
-    assert '7 joints' in capsys.readouterr().err
+    assert main(['test', *pairs(weights=tmp_path / 'w.pt', benchmark='mine', frames=32, data_dir=at['data_dir'])]) == 0      # the data's graph
+    assert f"top1 {metrics['top1']:.2f}" in capsys.readouterr().out
+    for wrong, says in ((dict(stream='bone_p2'), 'only default'), (dict(val_subjects='[7]'), 'none known')):
+        assert main(['train', '-f', 'params/custom.yaml', *pairs(benchmark='mine', **wrong, **at), '--no-notebook']) == 2
+        assert says in capsys.readouterr().err
+    assert sorted(f.name for f in (tmp_path / 'runs').iterdir()) == ['msg3d-mine-custom-joint-s1', 'msg3d-mine-custom-joint_motion-s1']
+    assert main(['report', *pairs(benchmark='mine', recipe='custom', **at)]) == 0                    # nobody has a head here but in words
+    assert 'none is called best' in (tmp_path / 'reports/mine.html').read_text()
 
 
 def test_one_line_each(mine, tmp_path, capsys):
