@@ -8,8 +8,8 @@ __all__ = ['RESULT_COLUMNS', 'FUSION_COLUMNS', 'read_source', 'prepare', 'check_
            'data_note', 'commit', 'train', 'save_weights', 'load_weights', 'read_one', 'predict_file', 'predict_files',
            'load_any', 'test_in_processes', 'test_accuracy', 'runs_to_fuse', 'fused_scores', 'fuse_streams']
 
-# %% ../nbs/60_experiment.ipynb #8bf00c19
-import json, os, subprocess, tempfile
+# %% ../nbs/60_experiment.ipynb #1dd0cd26
+import json, os, re, subprocess, tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from .mmaction import pre_normalise_3d, read_mmaction
 from .msagcn import MSAGCN
 from .msg3d import MSG3D
 from .msg3d_names import load_msg3d
+from .ntu import read_ntu
 from .nw_ucla import download, parse_clip, read_nw_ucla
 from .parameters import FuseParameters, PrepareParameters, ReportParameters, TestParameters, TrainParameters, read_parameters
 from .release import load_release, read_state
@@ -38,7 +39,7 @@ from .streams import STREAMS, bone_matrix
 from .synthetic import write_synthetic
 from .train import fit, precision_context
 
-# %% ../nbs/60_experiment.ipynb #921b0606
+# %% ../nbs/60_experiment.ipynb #7ab29a81
 def read_source(p: PrepareParameters) -> tuple[Clips, Path]:
     "The clips of a source, by what it is."
     source = Path(p.source or Path(p.data_dir)/'raw'/p.benchmark)
@@ -47,8 +48,11 @@ def read_source(p: PrepareParameters) -> tuple[Clips, Path]:
         raise MsagcnError(f'benchmark: {p.benchmark} is not made from {source.name}; give data of your own another name')
     if source.suffix == '.pkl': return read_mmaction(source, p.split, p.benchmark), source
     if source.suffix in readers: return readers[source.suffix](source, p.benchmark), source
+    if ntu := re.fullmatch(r'(ntu60|ntu120)_(xsub|xview|xset)', p.benchmark):
+        archives = sorted(source.glob('*.zip')) if source.is_dir() else []
+        return read_ntu(archives or source, ntu[2], ntu[1], missing=p.missing or None), source
     if p.benchmark not in ('nw_ucla', 'embedded'):
-        raise MsagcnError(f"benchmark: '{p.benchmark}' is not one of nw_ucla, embedded; data of your own have a source that ends in .yaml, .pkl or .npz")
+        raise MsagcnError(f"benchmark: '{p.benchmark}' is not one of nw_ucla, embedded, ntu60_xsub, ntu60_xview, ntu120_xsub, ntu120_xset; data of your own have a source that ends in .yaml, .pkl or .npz")
     if p.benchmark == 'embedded': write_synthetic(source, subjects=p.subjects, episodes=p.episodes, seed=p.seed)
     elif p.download: source = download(source if source.suffix == '.zip' else source/'all_sqe.zip')
     if p.benchmark == 'nw_ucla' and (source/'all_sqe.zip').exists(): source = source/'all_sqe.zip'
@@ -59,7 +63,7 @@ def prepare(p: PrepareParameters) -> Path:
     clips, source = read_source(p)
     return save_clips(clips, Path(p.data_dir)/p.benchmark, source=source.name)
 
-# %% ../nbs/60_experiment.ipynb #2d85fae6
+# %% ../nbs/60_experiment.ipynb #f6815f00
 def check_run(p: TrainParameters, clips: Clips) -> None:
     "Refuse what the data, the device, the disk or the processes cannot give."
     parts = split(clips, p.val_subjects)
@@ -73,7 +77,7 @@ def check_run(p: TrainParameters, clips: Clips) -> None:
     try: (Path(p.reports_dir)/'runs').mkdir(parents=True, exist_ok=True)
     except OSError as e: raise MsagcnError(f'reports_dir: {p.reports_dir}: cannot write ({e.strerror or e})') from e
 
-# %% ../nbs/60_experiment.ipynb #b8d4ce31
+# %% ../nbs/60_experiment.ipynb #19144182
 _PLACES = {'data_dir', 'runs_dir', 'reports_dir', 'device', 'checkpoint_seconds'}      # do not change a result
 
 def open_run(p: TrainParameters, clips: Clips) -> Path:
@@ -107,7 +111,7 @@ def build_model(p: TrainParameters, clips: Clips) -> torch.nn.Module:
     _, M, _, C = clips.frames.shape
     return new_model(p, len(clips.classes), skeleton_from(clips.skeleton), M, C)
 
-# %% ../nbs/60_experiment.ipynb #c82445f6
+# %% ../nbs/60_experiment.ipynb #5ce4e6db
 @contextmanager
 def locked(folder):
     "One writer at a time for the tables in a folder."
@@ -130,7 +134,7 @@ def append_row(path, row: dict, key: list[str]) -> bool:
         write_text(path, pd.concat([table, pd.DataFrame([text])]).to_csv(index=False, lineterminator='\n'))
         return True
 
-# %% ../nbs/60_experiment.ipynb #2ef7e2bd
+# %% ../nbs/60_experiment.ipynb #43cc6232
 def train_in_processes(p: TrainParameters, folder) -> None:
     "The whole run by several processes on this machine."
     launch(torchrun_command(['train', *as_arguments(p)], p.nproc), folder/'done.json')
@@ -151,7 +155,7 @@ def fit_parts(p: TrainParameters, clips: Clips, folder) -> dict:
     tested, history = once('train', watch_test) if p.refit else (model, val_history)
     return dict(model=tested, val_model=model, history=history, val_history=val_history, store=s, parts=parts)
 
-# %% ../nbs/60_experiment.ipynb #68988069
+# %% ../nbs/60_experiment.ipynb #a67efe14
 def score(p: TrainParameters, clips: Clips, fitted: dict, part: str) -> Scores:
     "Scores of the held-out (`val`) or the test part, by the model that has not seen it."
     model = fitted['val_model' if part == 'val' else 'model']
@@ -169,7 +173,7 @@ def measure(clips: Clips, val: Scores, test: Scores|None, history: list[dict]) -
                       top1_clean=topk(test.scores[clean], test.labels[clean]), top1_best_on_test=max(watched, default=None),
                       n_test=len(clean), n_clean=int(clean.sum()))
 
-# %% ../nbs/60_experiment.ipynb #5af8ffcb
+# %% ../nbs/60_experiment.ipynb #c466a0f7
 RESULT_COLUMNS = ('benchmark model recipe topology context stream seed precision epochs val_top1 top1 top5 top1_clean '
                   'top1_best_on_test n_test n_clean seconds device run_id').split()
 
@@ -207,7 +211,7 @@ def commit() -> str:
     except OSError: return ''
     return head.stdout.strip() + ('+' if git('status', '--porcelain', '-uno').stdout.strip() else '') if head.returncode == 0 else ''
 
-# %% ../nbs/60_experiment.ipynb #64d6c185
+# %% ../nbs/60_experiment.ipynb #e310ee17
 def train(p: TrainParameters) -> dict:
     "One run from parameters to results; what an earlier call has done is not done again."
     clips = load_clips(Path(p.data_dir)/p.benchmark)
@@ -219,7 +223,7 @@ def train(p: TrainParameters) -> dict:
     if (folder/'done.json').exists(): return read_json(folder/'done.json')
     return finish_run(p, clips, fit_parts(p, clips, folder), folder)
 
-# %% ../nbs/60_experiment.ipynb #13137b1a
+# %% ../nbs/60_experiment.ipynb #d7399600
 def save_weights(path, p: TrainParameters, clips: Clips, model) -> None:
     "Write a model's weights, with everything in the header that is needed to use them."
     about = dict(parameters=p.model_dump(exclude=_PLACES), classes=clips.classes, skeleton=clips.skeleton, shape=list(model.shape),
@@ -274,7 +278,7 @@ def predict_files(paths, weights, device: str = 'cpu', k: int = 5):
         best = scores.softmax(0).topk(min(k, len(about['classes'])))
         yield [(about['classes'][c], round(100*v, 2)) for v, c in zip(best.values.tolist(), best.indices.tolist())]
 
-# %% ../nbs/60_experiment.ipynb #520ad09c
+# %% ../nbs/60_experiment.ipynb #30216176
 _FRAMES = dict(nw_ucla=52, ctr_gcn=64, mmaction2=100, whole=300)       # of a feed, in the programs that it is from
 
 def load_any(p: TestParameters, clips: Clips) -> tuple[torch.nn.Module, dict]:
@@ -315,7 +319,7 @@ def test_accuracy(p: TestParameters) -> dict:
     if world()[0] == 0 and p.metrics: write_json(p.metrics, found)
     return found
 
-# %% ../nbs/60_experiment.ipynb #3b4224c8
+# %% ../nbs/60_experiment.ipynb #d242bbb5
 FUSION_COLUMNS = 'benchmark models recipe streams weights weights_from val_top1 top1 top1_clean n_test'.split()
 
 def runs_to_fuse(p: FuseParameters) -> list[str]:

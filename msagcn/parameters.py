@@ -6,7 +6,7 @@
 __all__ = ['Count', 'Word', 'Stream', 'Model', 'Benchmark', 'Parameters', 'read_parameters', 'PrepareParameters',
            'TrainParameters', 'FuseParameters', 'TestParameters', 'ReportParameters']
 
-# %% ../nbs/52_parameters.ipynb #b12c4fec
+# %% ../nbs/52_parameters.ipynb #e6958155
 import difflib, types
 from typing import Annotated, Literal
 
@@ -18,7 +18,7 @@ from .skeleton import SKELETONS
 from .streams import STREAMS
 from .train import Plan
 
-# %% ../nbs/52_parameters.ipynb #3bb62147
+# %% ../nbs/52_parameters.ipynb #248dc672
 class Parameters(BaseModel):
     "Flat parameters of a runner; unknown names, wrong types and impossible values are refused."
     model_config = ConfigDict(extra='forbid', frozen=True, protected_namespaces=())
@@ -42,7 +42,7 @@ def _in_words(kind, problem):
     if problem['type'] == 'value_error': return f"{name}: {problem['msg'].removeprefix('Value error, ')}"
     return f"{name}: {problem['msg'][0].lower()}{problem['msg'][1:]}, not {problem['input']!r}"
 
-# %% ../nbs/52_parameters.ipynb #84e0d105
+# %% ../nbs/52_parameters.ipynb #15c6ebeb
 Count = Annotated[int, Field(ge=1)]
 Word = Annotated[str, Field(pattern=r'^[A-Za-z0-9_.]+$')]        # names that become parts of a run's name
 Stream = Literal[*STREAMS]
@@ -51,16 +51,17 @@ Benchmark = Word                                                 # the folder of
 
 class PrepareParameters(Parameters):
     "From raw files to a prepared data set."
-    benchmark: Benchmark = 'embedded'    # its name; nw_ucla and embedded are known, others are told by the ending of `source`
-    source: str = ''             # .yaml: own clips; .pkl: MMAction2, pyskl; .npz: CTR-GCN; else NW-UCLA's zip or folder. Empty: data/raw/<benchmark>
+    benchmark: Benchmark = 'embedded'    # nw_ucla, embedded, ntu60_xsub, ntu60_xview, ntu120_xsub, ntu120_xset, or a name for data of your own
+    source: str = ''             # .yaml: own clips; .pkl: MMAction2, pyskl; .npz: CTR-GCN; else raw files, folder or zip. Empty: data/raw/<benchmark>
     split: Word = 'xsub'         # of a .pkl that has several
+    missing: str = ''            # NTU: the authors' list of files that are missing or incomplete
     data_dir: str = 'data'
     download: bool = False       # fetch the archive first (nw_ucla, needs internet)
     subjects: Annotated[int, Field(ge=2, le=99)] = 10   # of the embedded set
     episodes: Annotated[int, Field(ge=1, le=99)] = 1    # of the embedded set
     seed: Annotated[int, Field(ge=0)] = 0               # of the embedded set
 
-# %% ../nbs/52_parameters.ipynb #c37a1412
+# %% ../nbs/52_parameters.ipynb #7ad1964e
 class TrainParameters(Parameters):
     "One run: one model, one stream, one seed."
     benchmark: Benchmark = 'embedded'
@@ -117,7 +118,7 @@ class TrainParameters(Parameters):
     def plan(self) -> Plan:
         return Plan(**{k: tuple(v) if isinstance(v, list) else v for k in Plan.__dataclass_fields__ for v in [getattr(self, k)]})
 
-# %% ../nbs/52_parameters.ipynb #3b27d799
+# %% ../nbs/52_parameters.ipynb #337796ef
 class FuseParameters(Parameters):
     "Fusion of the streams of one recipe."
     benchmark: Benchmark = 'embedded'
