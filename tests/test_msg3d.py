@@ -127,3 +127,12 @@ def test_agrees_with_the_literal_network(skeleton, T, M, channels):
     assert set(got) == set(want) and max((got[k] - want[k]).abs().max() for k in want) < 1e-11 * scale
     state = to_names(ours, 'official')
     assert max((state[k].double() - v.double()).abs().max() for k, v in literal.state_dict().items() if 'running' in k) < 1e-12
+
+
+@pytest.mark.parametrize('name', GOLDEN)
+def test_their_weights_come_back_in_the_same_bits(name):
+    "Read into ours and named as theirs again: every tensor of the golden file, and no other."
+    form, skeleton = GOLDEN[name]
+    path = need(SHARED / f'golden/msg3d_{name}_weights.safetensors', 'golden')
+    theirs, back = load_file(path), to_names(load_msg3d(path, skeleton), form)
+    assert back.keys() == theirs.keys() and all(v.dtype == back[k].dtype and v.equal(back[k]) for k, v in theirs.items())
