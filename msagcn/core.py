@@ -6,8 +6,8 @@
 __all__ = ['MsagcnError', 'whole_file', 'write_text', 'write_json', 'read_json', 'content_hash', 'keyed_bits', 'keyed_uniform',
            'keyed_integers', 'seeded_generator', 'seeded', 'pick_device', 'machine', 'in_notebook', 'Progress']
 
-# %% ../nbs/00_core.ipynb #fac5c07f
-import hashlib, json, os, platform, sys, tempfile
+# %% ../nbs/00_core.ipynb #8ac747fa
+import hashlib, json, os, platform, sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# %% ../nbs/00_core.ipynb #f08215bf
+# %% ../nbs/00_core.ipynb #66b41ab1
 class MsagcnError(Exception):
     "Something the user can put right. Its text is one line: what, where, and the choices if there are any."
 
-# %% ../nbs/00_core.ipynb #5d7b6c99
+# %% ../nbs/00_core.ipynb #c54daace
 @contextmanager
 def whole_file(
     path: str|os.PathLike,  # where the finished file shall stand
@@ -38,7 +38,7 @@ def whole_file(
         try: temporary.unlink(missing_ok=True)
         except OSError: pass          # the folder itself is in the way: that was said above
 
-# %% ../nbs/00_core.ipynb #ea2fe93b
+# %% ../nbs/00_core.ipynb #15b61a62
 def write_text(path, text: str) -> Path:
     "Write `text` to `path`, whole or not at all; returns the path."
     with whole_file(path) as p: p.write_text(text, encoding='utf-8')
@@ -54,7 +54,7 @@ def read_json(path):
     except OSError as e: raise MsagcnError(f'{path}: cannot read ({e.strerror or e})') from e
     except ValueError as e: raise MsagcnError(f'{path}: not JSON ({e})') from e
 
-# %% ../nbs/00_core.ipynb #a2f3b86f
+# %% ../nbs/00_core.ipynb #b90f3121
 def content_hash(
     *parts: bytes|str|np.ndarray|Tensor,  # hashed one after the other, each with its own type, shape and length
 ) -> str:
@@ -69,7 +69,7 @@ def content_hash(
         h.update(len(part).to_bytes(8, 'little') + part)
     return h.hexdigest()
 
-# %% ../nbs/00_core.ipynb #9a85ca46
+# %% ../nbs/00_core.ipynb #a1dbaba6
 def _signed(x: int) -> int: return x - (1 << 64) if x >= 1 << 63 else x
 _GAMMA, _MIX1, _MIX2 = map(_signed, (0x9e3779b97f4a7c15, 0xbf58476d1ce4e5b9, 0x94d049bb133111eb))
 
@@ -80,7 +80,7 @@ def _mix(h: Tensor) -> Tensor:
     h = (h ^ _shift(h, 27)) * _MIX2
     return h ^ _shift(h, 31)
 
-# %% ../nbs/00_core.ipynb #17a7da13
+# %% ../nbs/00_core.ipynb #09524846
 def keyed_bits(
     *keys: int|Tensor,  # integers or int64 tensors that broadcast together
 ) -> Tensor:            # int64, shape of the broadcast keys
@@ -103,7 +103,7 @@ def keyed_integers(
     "Uniform integers below `n`, one for each combination of keys."
     return (keyed_uniform(*keys) * n).long()
 
-# %% ../nbs/00_core.ipynb #ccd66595
+# %% ../nbs/00_core.ipynb #15e7a3cc
 def seeded_generator(
     seed: int,
     purpose: str,       # keeps the streams of different uses of one seed apart
@@ -119,7 +119,7 @@ def seeded(seed: int, purpose: str):
         torch.random.set_rng_state(seeded_generator(seed, purpose).get_state())
         yield
 
-# %% ../nbs/00_core.ipynb #8fd67b1c
+# %% ../nbs/00_core.ipynb #834d2f67
 def pick_device(
     name: str,          # 'cpu', 'cuda', 'cuda:N', or 'auto': cuda where there is one
 ) -> torch.device:
@@ -133,7 +133,7 @@ def pick_device(
     if device.type not in ('cpu', 'cuda'): raise MsagcnError(f"device: '{name}' is not one of cpu, cuda, cuda:N, auto")
     return device
 
-# %% ../nbs/00_core.ipynb #7f7becd0
+# %% ../nbs/00_core.ipynb #05ee1f86
 def machine(device: torch.device) -> dict:
     "What a run stood on: versions, processor, threads; JSON-ready."
     name = platform.processor() or platform.machine()
@@ -143,13 +143,13 @@ def machine(device: torch.device) -> dict:
                 processor=name, threads=torch.get_num_threads(), capability=torch.backends.cpu.get_cpu_capability(),
                 device=torch.cuda.get_device_name(device) if device.type == 'cuda' else 'cpu')
 
-# %% ../nbs/00_core.ipynb #fdad90b7
+# %% ../nbs/00_core.ipynb #e9e45a04
 def in_notebook() -> bool:
     "Whether this code runs in a notebook's kernel (and not only beside an imported one)."
     ipython = sys.modules.get('IPython')
     return hasattr(ipython.get_ipython(), 'kernel') if ipython else False
 
-# %% ../nbs/00_core.ipynb #229b0227
+# %% ../nbs/00_core.ipynb #37be722e
 class Progress:
     "One progress line for `total` units of work; use as a context, call `step(text)` per unit."
     def __init__(self,

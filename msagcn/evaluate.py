@@ -6,8 +6,8 @@
 __all__ = ['RELEASE_WEIGHTS', 'RELEASE_FOUR', 'predict', 'topk', 'Scores', 'save_scores', 'load_scores', 'align', 'fuse',
            'cross_entropy', 'fit_weights', 'release_weights']
 
-# %% ../nbs/40_evaluate.ipynb #e7383aa8
-import itertools, json, math, zipfile
+# %% ../nbs/40_evaluate.ipynb #4caa894d
+import itertools, math, zipfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from .core import MsagcnError, whole_file
 from .distributed import gather, world
 from .feed import FedStore, batch
 
-# %% ../nbs/40_evaluate.ipynb #8bf13e4a
+# %% ../nbs/40_evaluate.ipynb #0ceb4361
 @torch.no_grad()
 def predict(
     model: torch.nn.Module,
@@ -49,7 +49,7 @@ def topk(
     best = np.argsort(-scores, axis=1, kind='stable')[:, :k]
     return round(100*float((best == np.asarray(labels)[:, None]).any(1).mean()), 2)
 
-# %% ../nbs/40_evaluate.ipynb #842e0809
+# %% ../nbs/40_evaluate.ipynb #97b33371
 @dataclass
 class Scores:
     "Logits of a model for named clips."
@@ -70,7 +70,7 @@ def load_scores(path) -> Scores:
     except OSError as e: raise MsagcnError(f'{path}: cannot read ({e.strerror or e})') from e
     except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as e: raise MsagcnError(f'{path}: not a score file ({e})') from e
 
-# %% ../nbs/40_evaluate.ipynb #beac2575
+# %% ../nbs/40_evaluate.ipynb #c501d532
 def align(
     streams: dict[str, Scores],    # by stream (or file) name
 ) -> tuple[list[str], np.ndarray, np.ndarray]:   # names, labels (n,), scores (streams, n, classes)
@@ -87,7 +87,7 @@ def align(
         stack.append(s.scores[order])
     return first.names, first.labels, np.stack(stack)
 
-# %% ../nbs/40_evaluate.ipynb #8374dafa
+# %% ../nbs/40_evaluate.ipynb #39d79e68
 def fuse(
     stack: np.ndarray,   # (streams, n, classes)
     weights,             # (streams,)
@@ -115,7 +115,7 @@ def fit_weights(
         if best is None or key < best[0]: best = key, w
     return best[1]
 
-# %% ../nbs/40_evaluate.ipynb #6702975d
+# %% ../nbs/40_evaluate.ipynb #12923f90
 RELEASE_WEIGHTS = {
     'ntu60': dict(joint=2, bone=2.5, joint_motion=2, bone_motion=.5, bone_p2=1.5, bone_p5=1.5),
     'ntu120': dict(joint=3, bone=2, joint_motion=1, bone_motion=.5, bone_p2=2, bone_p5=1.5),

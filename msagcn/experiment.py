@@ -8,7 +8,7 @@ __all__ = ['RESULT_COLUMNS', 'FUSION_COLUMNS', 'read_source', 'prepare', 'check_
            'data_note', 'commit', 'train', 'save_weights', 'load_weights', 'read_one', 'predict_file', 'predict_files',
            'load_any', 'test_in_processes', 'test_accuracy', 'runs_to_fuse', 'fused_scores', 'fuse_streams']
 
-# %% ../nbs/60_experiment.ipynb #1dd0cd26
+# %% ../nbs/60_experiment.ipynb #e51ff88f
 import json, os, re, subprocess, tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +25,7 @@ from .ctr_gcn import read_npz
 from .custom import read_clip_file, read_custom
 from .distributed import gather, launch, place, start, torchrun_command, world
 from .evaluate import (Scores, align, fit_weights, fuse, load_scores, predict, release_weights, save_scores, topk)
-from .feed import batch, fed_store
+from .feed import fed_store
 from .mmaction import pre_normalise_3d, read_mmaction
 from .msagcn import MSAGCN
 from .msg3d import MSG3D
@@ -39,7 +39,7 @@ from .streams import STREAMS, bone_matrix
 from .synthetic import write_synthetic
 from .train import fit, precision_context
 
-# %% ../nbs/60_experiment.ipynb #7ab29a81
+# %% ../nbs/60_experiment.ipynb #704377dc
 def read_source(p: PrepareParameters) -> tuple[Clips, Path]:
     "The clips of a source, by what it is."
     source = Path(p.source or Path(p.data_dir)/'raw'/p.benchmark)
@@ -63,7 +63,7 @@ def prepare(p: PrepareParameters) -> Path:
     clips, source = read_source(p)
     return save_clips(clips, Path(p.data_dir)/p.benchmark, source=source.name)
 
-# %% ../nbs/60_experiment.ipynb #f6815f00
+# %% ../nbs/60_experiment.ipynb #928ef8c5
 def check_run(p: TrainParameters, clips: Clips) -> None:
     "Refuse what the data, the device, the disk or the processes cannot give."
     parts = split(clips, p.val_subjects)
@@ -77,7 +77,7 @@ def check_run(p: TrainParameters, clips: Clips) -> None:
     try: (Path(p.reports_dir)/'runs').mkdir(parents=True, exist_ok=True)
     except OSError as e: raise MsagcnError(f'reports_dir: {p.reports_dir}: cannot write ({e.strerror or e})') from e
 
-# %% ../nbs/60_experiment.ipynb #19144182
+# %% ../nbs/60_experiment.ipynb #ab6bb896
 _PLACES = {'data_dir', 'runs_dir', 'reports_dir', 'device', 'checkpoint_seconds'}      # do not change a result
 
 def open_run(p: TrainParameters, clips: Clips) -> Path:
@@ -111,7 +111,7 @@ def build_model(p: TrainParameters, clips: Clips) -> torch.nn.Module:
     _, M, _, C = clips.frames.shape
     return new_model(p, len(clips.classes), skeleton_from(clips.skeleton), M, C)
 
-# %% ../nbs/60_experiment.ipynb #5ce4e6db
+# %% ../nbs/60_experiment.ipynb #7df9c858
 @contextmanager
 def locked(folder):
     "One writer at a time for the tables in a folder."
@@ -134,7 +134,7 @@ def append_row(path, row: dict, key: list[str]) -> bool:
         write_text(path, pd.concat([table, pd.DataFrame([text])]).to_csv(index=False, lineterminator='\n'))
         return True
 
-# %% ../nbs/60_experiment.ipynb #43cc6232
+# %% ../nbs/60_experiment.ipynb #a0cd7e3e
 def train_in_processes(p: TrainParameters, folder) -> None:
     "The whole run by several processes on this machine."
     launch(torchrun_command(['train', *as_arguments(p)], p.nproc), folder/'done.json')
@@ -155,7 +155,7 @@ def fit_parts(p: TrainParameters, clips: Clips, folder) -> dict:
     tested, history = once('train', watch_test) if p.refit else (model, val_history)
     return dict(model=tested, val_model=model, history=history, val_history=val_history, store=s, parts=parts)
 
-# %% ../nbs/60_experiment.ipynb #a67efe14
+# %% ../nbs/60_experiment.ipynb #c30ce54e
 def score(p: TrainParameters, clips: Clips, fitted: dict, part: str) -> Scores:
     "Scores of the held-out (`val`) or the test part, by the model that has not seen it."
     model = fitted['val_model' if part == 'val' else 'model']
@@ -173,7 +173,7 @@ def measure(clips: Clips, val: Scores, test: Scores|None, history: list[dict]) -
                       top1_clean=topk(test.scores[clean], test.labels[clean]), top1_best_on_test=max(watched, default=None),
                       n_test=len(clean), n_clean=int(clean.sum()))
 
-# %% ../nbs/60_experiment.ipynb #c466a0f7
+# %% ../nbs/60_experiment.ipynb #ac204e33
 RESULT_COLUMNS = ('benchmark model recipe topology context stream seed precision epochs val_top1 top1 top5 top1_clean '
                   'top1_best_on_test n_test n_clean seconds device run_id').split()
 
@@ -211,7 +211,7 @@ def commit() -> str:
     except OSError: return ''
     return head.stdout.strip() + ('+' if git('status', '--porcelain', '-uno').stdout.strip() else '') if head.returncode == 0 else ''
 
-# %% ../nbs/60_experiment.ipynb #e310ee17
+# %% ../nbs/60_experiment.ipynb #dce1d6af
 def train(p: TrainParameters) -> dict:
     "One run from parameters to results; what an earlier call has done is not done again."
     clips = load_clips(Path(p.data_dir)/p.benchmark)
@@ -223,7 +223,7 @@ def train(p: TrainParameters) -> dict:
     if (folder/'done.json').exists(): return read_json(folder/'done.json')
     return finish_run(p, clips, fit_parts(p, clips, folder), folder)
 
-# %% ../nbs/60_experiment.ipynb #d7399600
+# %% ../nbs/60_experiment.ipynb #e265a716
 def save_weights(path, p: TrainParameters, clips: Clips, model) -> None:
     "Write a model's weights, with everything in the header that is needed to use them."
     about = dict(parameters=p.model_dump(exclude=_PLACES), classes=clips.classes, skeleton=clips.skeleton, shape=list(model.shape),
@@ -278,7 +278,7 @@ def predict_files(paths, weights, device: str = 'cpu', k: int = 5):
         best = scores.softmax(0).topk(min(k, len(about['classes'])))
         yield [(about['classes'][c], round(100*v, 2)) for v, c in zip(best.values.tolist(), best.indices.tolist())]
 
-# %% ../nbs/60_experiment.ipynb #30216176
+# %% ../nbs/60_experiment.ipynb #de8b0994
 _FRAMES = dict(nw_ucla=52, ctr_gcn=64, mmaction2=100, whole=300)       # of a feed, in the programs that it is from
 
 def load_any(p: TestParameters, clips: Clips) -> tuple[torch.nn.Module, dict]:
@@ -319,7 +319,7 @@ def test_accuracy(p: TestParameters) -> dict:
     if world()[0] == 0 and p.metrics: write_json(p.metrics, found)
     return found
 
-# %% ../nbs/60_experiment.ipynb #d242bbb5
+# %% ../nbs/60_experiment.ipynb #7dcafdcc
 FUSION_COLUMNS = 'benchmark models recipe streams weights weights_from val_top1 top1 top1_clean n_test'.split()
 
 def runs_to_fuse(p: FuseParameters) -> list[str]:

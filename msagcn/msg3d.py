@@ -6,16 +6,16 @@
 __all__ = ['windows', 'RingSum', 'ring_sum', 'rows', 'planes', 'RingGraphConv', 'Collapse', 'WindowGraphConv', 'Conv1x1',
            'Shortcut', 'ScaleTemporalConv', 'MSG3DBlock', 'MSG3D', 'initialise']
 
-# %% ../nbs/31_msg3d.ipynb #b1321f8e
+# %% ../nbs/31_msg3d.ipynb #599ec737
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .core import MsagcnError, seeded
-from .graph import diameter, hop_distance, ring_adjacency
+from .graph import diameter, ring_adjacency
 from .skeleton import Skeleton
 
-# %% ../nbs/31_msg3d.ipynb #d828fbae
+# %% ../nbs/31_msg3d.ipynb #89574ef8
 def windows(
     p: Tensor,           # (T + w - 1, R, O), contiguous, with zero frames at both ends
     w: int,              # frames in a window
@@ -59,7 +59,7 @@ class RingSum(torch.autograd.Function):
             gW.addmm_(x[n].view(T*V, C).T, flat)
         return gx, gW, gM, g.sum((0, 1, 2)), None, None
 
-# %% ../nbs/31_msg3d.ipynb #73e7a1b9
+# %% ../nbs/31_msg3d.ipynb #0459012f
 def ring_sum(
     x: Tensor,           # (N, T, V, C)
     W: Tensor,           # (C, K·O), for each ring the O columns of the 1×1 convolution
@@ -75,7 +75,7 @@ def ring_sum(
     T = (x.shape[1] - 1)//stride + 1
     return M @ torch.cat([p[:, i:i + stride*(T - 1) + 1:stride] for i in range(w)], 2) + b
 
-# %% ../nbs/31_msg3d.ipynb #8f039321
+# %% ../nbs/31_msg3d.ipynb #13541def
 def rows(x: Tensor) -> Tensor: "(N, C, T, V) to (N, T, V, C), a view of what lies so anyhow."; return x.permute(0, 2, 3, 1)
 def planes(x: Tensor) -> Tensor: "(N, T, V, C) to (N, C, T, V), with channels last in memory."; return x.permute(0, 3, 1, 2)
 
@@ -115,7 +115,7 @@ class RingGraphConv(nn.Module):
         z = z.unflatten(3, (-1, self.K)).permute(0, 1, 3, 4, 2).flatten(3)       # (N, S, V·w, K·C)
         return F.linear(z, self.conv.weight.flatten(1), self.conv.bias)
 
-# %% ../nbs/31_msg3d.ipynb #7212e35d
+# %% ../nbs/31_msg3d.ipynb #c68f9886
 class Collapse(nn.Module):
     "From the frames of a window to one: a convolution over them, BatchNorm."
     def __init__(self, c_in, c_out, window):
@@ -134,7 +134,7 @@ class WindowGraphConv(nn.Module):
                                      for w, A in graphs.items())
     def forward(self, x): return sum(window(x) for window in self.windows)
 
-# %% ../nbs/31_msg3d.ipynb #745e22b9
+# %% ../nbs/31_msg3d.ipynb #a7730f43
 class Conv1x1(nn.Conv2d):
     "A 1×1 convolution with bias of `(N, T, V, C)`, perhaps striding over frames."
     def __init__(self, c_in, c_out, stride=1): super().__init__(c_in, c_out, 1, (stride, 1))
@@ -170,7 +170,7 @@ class ScaleTemporalConv(nn.Module):
         y = rows(self.out_bn(torch.cat(h, 1))).add_(self.residual(x))
         return y.relu_() if self.activation else y
 
-# %% ../nbs/31_msg3d.ipynb #8a0ebfc5
+# %% ../nbs/31_msg3d.ipynb #2e275649
 class MSG3DBlock(nn.Module):
     "One of the three blocks: `(N, T, V, c_in)` to `(N, T/stride, V, c_out)`."
     def __init__(self, c_in, c_mid, c_out, rings, graphs, stride=1):             # c_mid: of the graph convolutions
@@ -181,7 +181,7 @@ class MSG3DBlock(nn.Module):
         self.temporal = ScaleTemporalConv(c_out, c_out)
     def forward(self, x): return self.temporal(self.frames(x).add_(self.windows(x)).relu_())
 
-# %% ../nbs/31_msg3d.ipynb #2706322d
+# %% ../nbs/31_msg3d.ipynb #d7664218
 class MSG3D(nn.Module):
     "MS-G3D for clips `(N, in_channels, T, V, M)`; returns logits `(N, num_classes)`."
     def __init__(self,

@@ -5,9 +5,8 @@
 # %% auto #0
 __all__ = ['DEAD', 'release_names', 'read_state', 'from_release', 'load_release']
 
-# %% ../nbs/41_release.ipynb #dc906dd1
+# %% ../nbs/41_release.ipynb #784a42a6
 import re
-from collections import Counter
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -20,7 +19,7 @@ from .core import MsagcnError
 from .msagcn import MSAGCN
 from .skeleton import SKELETONS, Skeleton
 
-# %% ../nbs/41_release.ipynb #65473a64
+# %% ../nbs/41_release.ipynb #259ced9e
 _MODEL = {
     'embed': ['to_joint_embedding'], 'input_bn': ['data_bn'], 'classify': ['fc'],
     'look_back.0.conv': ['first_tram.1'], 'look_back.0.bn': ['first_tram.2'],
@@ -45,7 +44,7 @@ _BLOCK_TENSORS = {'graph.learned': 'mscam.Pre_def', 'graph.context_weight': 'msc
 DEAD = ('mscam.alpha', 'mscam.Att.bn', 'mscam.Channelcorrelation.conv4', 'tmst.branches.4.0.bn')  # load and do nothing
 _OURS_ALONE = ('graph.context_mean', 'graph.context_batches')
 
-# %% ../nbs/41_release.ipynb #e4d12738
+# %% ../nbs/41_release.ipynb #b90e8afb
 def release_names(
     name: str,           # of a tensor in our state_dict
 ) -> list[str]:          # the release's tensors that it is made of; empty for what only we have
@@ -59,7 +58,7 @@ def release_names(
     if rest in _BLOCK_TENSORS: return [prefix + _BLOCK_TENSORS[rest]]
     return [f'{prefix}{r}.{leaf}' for r in _BLOCK[rest.rpartition('.')[0]]]
 
-# %% ../nbs/41_release.ipynb #83b0ce22
+# %% ../nbs/41_release.ipynb #16d8aef3
 def read_state(path) -> dict[str, Tensor]:
     "The tensors of a `.safetensors` file or of a PyTorch checkpoint, without running anything that is in it."
     path = Path(path)
@@ -74,7 +73,7 @@ def read_state(path) -> dict[str, Tensor]:
         raise MsagcnError(f'{path}: no state_dict in it')
     return {k.removeprefix('module.'): v for k, v in state.items()}
 
-# %% ../nbs/41_release.ipynb #9be5f2f1
+# %% ../nbs/41_release.ipynb #5bae5e88
 def from_release(
     state: dict[str, Tensor],       # the release's state_dict
     model: MSAGCN,                  # takes the weights
@@ -100,7 +99,7 @@ def from_release(
     model.load_state_dict(ours)
     return model
 
-# %% ../nbs/41_release.ipynb #a628cf7e
+# %% ../nbs/41_release.ipynb #625a2043
 def load_release(
     path,                               # best_model.pt, checkpoint.pth.tar, or their tensors as .safetensors
     skeleton: Skeleton|None = None,     # by default the one with as many joints

@@ -7,7 +7,7 @@ __all__ = ['PAPER', 'NOT_STATED', 'OTHERS', 'notebook_tool', 'runner', 'execute'
            'table_html', 'published', 'read_table', 'result_table', 'runs_of', 'histories', 'best_scores', 'confusion',
            'hardest_pairs', 'leak_words', 'command', 'parameter_table', 'look_inside', 'moved_rings', 'render_report']
 
-# %% ../nbs/61_reports.ipynb #10f823b1
+# %% ../nbs/61_reports.ipynb #ca825098
 import importlib, re, shlex
 from html import escape
 from pathlib import Path
@@ -22,13 +22,13 @@ from .evaluate import Scores, align, fuse, load_scores, topk
 from .feed import batch, fed_store
 from .msg3d import MSG3D
 
-# %% ../nbs/61_reports.ipynb #38877a9f
+# %% ../nbs/61_reports.ipynb #e9ca76a6
 def notebook_tool(name: str):
     "A module of the notebook tools; not installed is an error with the command that installs them."
     try: return importlib.import_module(name)
     except ImportError as e: raise MsagcnError(f'{name}: not installed, needed for reports; pip install msagcn[notebooks]') from e
 
-# %% ../nbs/61_reports.ipynb #7eba7ee8
+# %% ../nbs/61_reports.ipynb #1daaf5a0
 def runner(name: str) -> Path:      # 'prepare', 'train', 'fuse' or 'report'
     "A runner notebook: of the checkout that this package is in, or of the present folder."
     places = [root/'nbs/runs'/f'{name}.ipynb' for root in (Path(msagcn.__file__).resolve().parents[1], Path.cwd())]
@@ -36,7 +36,7 @@ def runner(name: str) -> Path:      # 'prepare', 'train', 'fuse' or 'report'
         if p.exists(): return p
     raise MsagcnError(f'{places[0]}: no such notebook; runner notebooks come with the source checkout, run msagcn inside one')
 
-# %% ../nbs/61_reports.ipynb #fbd28f6b
+# %% ../nbs/61_reports.ipynb #4a515de5
 def execute(
     notebook,            # notebook with a cell tagged `parameters`
     out,                 # where the executed copy shall stand
@@ -65,7 +65,7 @@ def _last_line(e) -> str:
     lines = re.sub(r'\x1b\[[\d;]*m', '', str(text)).strip().splitlines()
     return ' '.join((lines[-1] if name == 'MsagcnError' and lines else f'{name}: {lines[-1] if lines else ""}').split())
 
-# %% ../nbs/61_reports.ipynb #f3610093
+# %% ../nbs/61_reports.ipynb #1a5ab8de
 _MATH = re.compile(r'(?P<code>```.*?```|`[^`]*`)|\$\$(?P<block>.+?)\$\$|'
                    r'(?<![\\$\w])\$(?P<inline>[^\s$](?:[^$\n]*[^\s$\\])?)\$(?![\w$])', re.S)
 
@@ -79,7 +79,7 @@ def math_to_mathml(text: str) -> str:
         except Exception: return f'<code>{escape(tex)}</code>'       # its errors have no common class
     return _MATH.sub(one, text)
 
-# %% ../nbs/61_reports.ipynb #25c2a860
+# %% ../nbs/61_reports.ipynb #8edf41e5
 def _ready(nb):
     "A notebook as it goes into the page: formulas as MathML, pictures with words, nothing interactive."
     heading = 'figure'
@@ -99,7 +99,7 @@ def _offline(body: str) -> str:
     body = re.sub(r'<img\b[^>]*\bsrc=(?!["\']?data:)[^>]*>', '', body, flags=re.I)
     return re.sub(r'@import[^;]*;|url\((?!["\']?(data:|#))[^)]*\)', '', body)
 
-# %% ../nbs/61_reports.ipynb #06a1cad9
+# %% ../nbs/61_reports.ipynb #4480288c
 _CSS = """
 :root { color-scheme: light } * { box-sizing: border-box }
 body { font: 16px/1.55 system-ui, sans-serif; color: #1c1c1c; background: #fff }
@@ -113,7 +113,7 @@ pre, code { font: 13px/1.45 ui-monospace, monospace; background: #f5f5f5; border
 pre { padding: .6rem .8rem; white-space: pre-wrap; overflow-wrap: anywhere } pre code { padding: 0 }
 table { border-collapse: collapse; margin: .8rem 0; font-size: 14px; font-variant-numeric: tabular-nums }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top }
-th { border-bottom: 2px solid #888 } td.number, th.number { text-align: right; white-space: nowrap }
+th { border-bottom: 2px solid #888 } td.number, th.number { text-align: right } td.number { white-space: nowrap }
 .output_stderr pre { background: #fff4e0 } .output_error pre { background: #fde8e8 }
 @media print { body { max-width: none; margin: 0 } h2 { break-after: avoid } img, tr { break-inside: avoid } }
 """
@@ -140,7 +140,7 @@ def to_html(
             f'<title>{escape(title)}</title>\n<style>{_CSS}</style>')
     return write_text(html, f'<!DOCTYPE html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{body}\n</body>\n</html>\n')
 
-# %% ../nbs/61_reports.ipynb #3c334d7c
+# %% ../nbs/61_reports.ipynb #596f1efe
 class Html(str):
     "Text that a notebook shows as HTML."
     def _repr_html_(self): return str(self)
@@ -159,7 +159,7 @@ def table_html(
     return Html(f'<table>\n<thead>{row("th", map(escape, map(str, df.columns)))}</thead>\n<tbody>{rows}</tbody>\n</table>'
                 + (f'\n<p>{escape(note)}</p>' if note else ''))
 
-# %% ../nbs/61_reports.ipynb #5b784f12
+# %% ../nbs/61_reports.ipynb #1cf5c238
 PAPER = {'nw_ucla': {}, 'embedded': {}}          # benchmark -> streams -> top-1 that the MSA-GCN paper states
 NOT_STATED = {
     'nw_ucla': 'The MSA-GCN paper (IEEE Access 2024, doi 10.1109/ACCESS.2024.3520172) names NW-UCLA, but no page that we could '
@@ -178,7 +178,7 @@ def published(benchmark: str) -> Html:
     columns = ['published by others', 'streams', 'top-1', 'test clips', 'where we read it']
     return table_html(pd.DataFrame(OTHERS[benchmark], columns=columns))
 
-# %% ../nbs/61_reports.ipynb #2dd32195
+# %% ../nbs/61_reports.ipynb #cf23cbb9
 def read_table(path, benchmark: str) -> pd.DataFrame:
     "The rows of a result table for a benchmark, numbers as numbers; without a file no rows."
     if not Path(path).exists(): return pd.DataFrame()
@@ -211,7 +211,7 @@ def result_table(
                             for (m, r, s, w), g in fused.groupby(['models', 'recipe', 'streams', 'weights_from'], sort=False)]
     return pd.DataFrame(rows)
 
-# %% ../nbs/61_reports.ipynb #db19d910
+# %% ../nbs/61_reports.ipynb #c1dd7d2c
 def runs_of(reports_dir, benchmark: str, recipe: str) -> dict[str, dict]:    # run id -> metrics
     "The finished runs of a recipe on a benchmark, from their `metrics.json`."
     runs = [read_json(f) for f in sorted(Path(reports_dir).glob('runs/*/metrics.json'))]
@@ -226,7 +226,7 @@ def histories(reports_dir, runs) -> dict[str, pd.DataFrame]:
     files = {r: Path(reports_dir)/'runs'/r/'history.csv' for r in runs}
     return {r: pd.read_csv(f) for r, f in files.items() if f.exists()}
 
-# %% ../nbs/61_reports.ipynb #64583b23
+# %% ../nbs/61_reports.ipynb #c28d9b96
 def best_scores(reports_dir, benchmark: str, recipe: str) -> tuple[str, Scores, list[str]]:
     "The fusion with the best held-out accuracy, or the best single run: its name, its scores of the test clips, its run ids."
     runs, folder = runs_of(reports_dir, benchmark, recipe), Path(reports_dir)/'runs'
@@ -246,7 +246,7 @@ def best_scores(reports_dir, benchmark: str, recipe: str) -> tuple[str, Scores, 
     best = max(runs.values(), key=lambda m: m['val_top1'] or 0)
     return f"{best['stream']} alone", load_scores(folder/best['run_id']/'test_scores.npz'), [best['run_id']]
 
-# %% ../nbs/61_reports.ipynb #00f439fa
+# %% ../nbs/61_reports.ipynb #38899aea
 def confusion(
     scores: np.ndarray,  # (n, classes)
     labels: np.ndarray,  # (n,)
@@ -271,7 +271,7 @@ def hardest_pairs(
         rows.append((classes[a], classes[b], int(c), int((s.labels == a).sum()), s.names[there[margin[there].argmax()]]))
     return pd.DataFrame(rows, columns=['is', 'taken for', 'clips', 'of', 'example'])
 
-# %% ../nbs/61_reports.ipynb #ff0fea56
+# %% ../nbs/61_reports.ipynb #ba3124b4
 def leak_words(
     note: dict,          # `reports/data/<benchmark>-<hash>.json`
     s: Scores,           # of the test clips
@@ -290,7 +290,7 @@ def leak_words(
         f"{topk(s.scores[~leak], s.labels[~leak]):.2f} %, on all in {topk(s.scores, s.labels):.2f} %. "
         'The column "clean" counts the others only; "all" is there because everybody publishes it.')
 
-# %% ../nbs/61_reports.ipynb #0f122afa
+# %% ../nbs/61_reports.ipynb #8d466a37
 def command(
     metrics: dict,       # of a run
     defaults: dict,      # of the train parameters
@@ -315,7 +315,7 @@ def parameter_table(runs: dict[str, dict], names) -> pd.DataFrame:
         return ', '.join(f"{runs[r]['stream']} s{runs[r]['seed']}: {v}" for r, v in values.items())
     return pd.DataFrame([(n.replace('_', ' '), text(n)) for n in names], columns=['parameter', 'value'])
 
-# %% ../nbs/61_reports.ipynb #554a776a
+# %% ../nbs/61_reports.ipynb #f8a6a932
 def look_inside(
     model,               # a trained network
     clips: Clips,
@@ -332,7 +332,7 @@ def look_inside(
                 learned=maps[b]['static'].mean(1).numpy(), attention=maps[b]['attention'][0].numpy(),
                 frames=maps[b]['frames'][0].numpy())
 
-# %% ../nbs/61_reports.ipynb #30ae24aa
+# %% ../nbs/61_reports.ipynb #db133bb2
 def moved_rings(model: MSG3D) -> dict:       # block, subsets, start (3, V, V), learned (3, V, V)
     "The rings of single frames that have moved most, in the block where they have."
     layers = [block.frames[0] for block in model.blocks]
@@ -342,7 +342,7 @@ def moved_rings(model: MSG3D) -> dict:       # block, subsets, start (3, V, V), 
     return dict(block=b + 1, moved=float(mask.abs().mean()), subsets=[f'ring {k}' for k in rings.tolist()],
                 start=A[rings].numpy(), learned=(A + mask)[rings].numpy())
 
-# %% ../nbs/61_reports.ipynb #62ffda04
+# %% ../nbs/61_reports.ipynb #e3ed30b6
 def render_report(p) -> Path:       # p: benchmark, recipe and the three folders
     "Execute the report notebook and write it as HTML; returns the page's path."
     executed = execute(runner('report'), Path(p.runs_dir)/f'report-{p.benchmark}.ipynb',
