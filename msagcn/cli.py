@@ -6,7 +6,7 @@
 __all__ = ['VERBS', 'read_yaml', 'grid', 'run_train', 'run_test', 'run_fuse', 'run_prepare', 'run_report', 'render',
            'add_launch_flags', 'parser', 'predict_clips', 'export_weights', 'act', 'main']
 
-# %% ../nbs/70_cli.ipynb #acc8ff67
+# %% ../nbs/70_cli.ipynb #d346e96a
 import argparse, itertools, re, sys
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from .msg3d import MSG3D
 from .msg3d_names import FORMS, save_names
 from .parameters import FuseParameters, PrepareParameters, ReportParameters, TestParameters, TrainParameters, read_parameters
 
-# %% ../nbs/70_cli.ipynb #e723bc92
+# %% ../nbs/70_cli.ipynb #7f80536a
 def read_yaml(path) -> dict:
     "A parameter file: one flat mapping."
     try: values = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
@@ -43,13 +43,13 @@ def grid(
     def value(name, text):
         try: return name, yaml.safe_load(text)
         except yaml.YAMLError: raise MsagcnError(f'{name}: cannot read the value {text!r}') from None
-    axes = [[value(name, t) for t in ([text] if text.startswith('[') else text.split(','))] for name, text in pairs]
+    axes = [[value(name, t) for t in ([text] if text.startswith(('[', '"')) else text.split(','))] for name, text in pairs]
     try: return [read_parameters(kind, base | dict(choice)) for choice in itertools.product(*axes)]
     except MsagcnError as e:
         told = not files or re.split(r'[:.]', str(e))[0] in dict(pairs)              # what the command line said is not a file's fault
         raise MsagcnError(str(e) if told else f'{", ".join(files)}: {e}') from None
 
-# %% ../nbs/70_cli.ipynb #3026a6e4
+# %% ../nbs/70_cli.ipynb #915394b7
 def run_train(p: TrainParameters, notebooks: bool = True) -> None:
     "One run, with its line of progress and its result in words."
     folder, first = Path(p.runs_dir)/p.run_id, not place() or place()[0] == 0
@@ -85,7 +85,7 @@ def run_report(p: ReportParameters, notebooks: bool = True) -> None:
     from msagcn.reports import render_report         # needs the notebook tools
     print(render_report(p))
 
-# %% ../nbs/70_cli.ipynb #decade75
+# %% ../nbs/70_cli.ipynb #3fbd3a7e
 def render(name: str, p, folder) -> Path|None:
     "Execute a runner notebook with parameters and keep the executed copy; None without the notebook tools."
     from msagcn.reports import runner, execute
@@ -95,7 +95,7 @@ def render(name: str, p, folder) -> Path|None:
         return None
     return execute(runner(name), Path(folder)/f'{name}.ipynb', p.model_dump())
 
-# %% ../nbs/70_cli.ipynb #941367bb
+# %% ../nbs/70_cli.ipynb #82f43c8e
 def add_launch_flags(v) -> None:
     "MMAction2's words for several processes."
     v.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none', help='torchrun on this machine, or srun')
@@ -104,7 +104,7 @@ def add_launch_flags(v) -> None:
     v.add_argument('--cpus-per-task', type=int, default=4, metavar='N', help='with slurm')
     v.add_argument('--partition', default='', metavar='P', help='with slurm')
 
-# %% ../nbs/70_cli.ipynb #6eaa0139
+# %% ../nbs/70_cli.ipynb #4c317a29
 VERBS = {'prepare': (PrepareParameters, run_prepare, 'raw files to a checked data set'),
          'train': (TrainParameters, run_train, 'train runs; values separated by commas make a grid'),
          'test': (TestParameters, run_test, 'accuracy of weights, ours or a checkpoint of another program'),

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['read_npz', 'crop', 'resize_steps', 'turn_xyz', 'ctr_batch']
 
-# %% ../nbs/28_ctr_gcn.ipynb #a230e513
+# %% ../nbs/28_ctr_gcn.ipynb #db2092d5
 import tokenize, zipfile, zlib
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .clips import Clips
+from .clips import Clips, Growing
 from .core import MsagcnError, Progress, content_hash, keyed_integers, keyed_uniform
 from .skeleton import NTU25
 from .streams import ClipStore, as_stream
 
-# %% ../nbs/28_ctr_gcn.ipynb #cbba0617
+# %% ../nbs/28_ctr_gcn.ipynb #6609f0cc
 _WIDTH = 2*NTU25.V*3
 _BROKEN = (ArithmeticError, EOFError, KeyError, OSError, RuntimeError, SyntaxError, TypeError, ValueError,
            tokenize.TokenError, zipfile.BadZipFile, zlib.error)     # what zipfile and NumPy raise for files that are broken
@@ -56,17 +56,6 @@ def _labels(path, archive, key, n):
         return y.argmax(1), y.shape[1]
     if kind.kind not in 'iu' or y.min() < 0: raise MsagcnError(f'{path}: {key} is neither one-hot nor labels from 0')
     return y.astype(np.int64), 0
-
-class _Growing:
-    "Rows in one array that grows in place, so that a large set is in memory once."
-    def __init__(self, width): self.rows, self.n = np.empty((0, width), np.float32), 0
-    def add(self, more):
-        if self.n + len(more) > len(self.rows):
-            self.rows.resize((max(self.n + len(more), len(self.rows)*5//4), self.rows.shape[1]), refcheck=False)
-        self.rows[self.n:self.n + len(more)] = more
-        self.n += len(more)
-    def done(self): self.rows.resize((self.n, self.rows.shape[1]), refcheck=False); return self.rows
-
 def _frames(path, archive, key, rows, block):
     "Append the valid frames of one array to `rows`; their number for each clip."
     lengths = []
@@ -87,7 +76,7 @@ def _frames(path, archive, key, rows, block):
                 bar.step(n=len(x))
     return lengths
 
-# %% ../nbs/28_ctr_gcn.ipynb #1e2e625a
+# %% ../nbs/28_ctr_gcn.ipynb #5047e32d
 def read_npz(
     path,                # the .npz
     benchmark: str,
@@ -95,7 +84,7 @@ def read_npz(
 ) -> Clips:
     "Read and check CTR-GCN's arrays; a body that is absent is all zeros."
     path = Path(path)
-    rows, lengths, labels, names, parts, sizes = _Growing(_WIDTH), [], [], [], [], set()
+    rows, lengths, labels, names, parts, sizes = Growing((_WIDTH,)), [], [], [], [], set()
     try: archive = zipfile.ZipFile(path)
     except FileNotFoundError: raise MsagcnError(f'{path}: no such file') from None
     except _BROKEN as e: raise MsagcnError(f'{path}: not an .npz archive ({e})') from e
@@ -117,7 +106,7 @@ def read_npz(
     return Clips(benchmark, NTU25.name, classes, names, labels, np.zeros(len(names), np.int64), parts,
                  [content_hash(x[s:s + l]) for s, l in zip(starts, lengths)], np.array(lengths), x, 'xyz', 'ctr_gcn')
 
-# %% ../nbs/28_ctr_gcn.ipynb #6d2c632e
+# %% ../nbs/28_ctr_gcn.ipynb #bd7ee332
 _LEAST = 64              # frames that a training piece has at least
 
 def crop(
@@ -142,7 +131,7 @@ def resize_steps(
     before = s.long()
     return before, torch.minimum(before + 1, sizes[:, None] - 1), s - before
 
-# %% ../nbs/28_ctr_gcn.ipynb #cde9a5f9
+# %% ../nbs/28_ctr_gcn.ipynb #fabb8977
 def turn_xyz(
     angles: Tensor,      # (N, 3): about x, y, z, in radians
 ) -> Tensor:             # (N, 3, 3), to multiply column vectors by
@@ -152,7 +141,7 @@ def turn_xyz(
                         -sz*cy, cz*cx - sz*sy*sx, sz*sy*cx + cz*sx,
                         sy, -cy*sx, cy*cx], 1).view(-1, 3, 3)
 
-# %% ../nbs/28_ctr_gcn.ipynb #cf054bef
+# %% ../nbs/28_ctr_gcn.ipynb #30884800
 def ctr_batch(
     s: ClipStore,
     clips: Tensor,               # (N,) indices

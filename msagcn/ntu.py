@@ -6,7 +6,7 @@
 __all__ = ['MIN_FRAMES', 'SPREAD', 'INVALID', 'SPLITS', 'parse_name', 'Body', 'NoBody', 'read_skeleton', 'actors', 'denoise',
            'clip_of', 'raw_files', 'missing_names', 'read_ntu']
 
-# %% ../nbs/21_ntu.ipynb #18e2e830
+# %% ../nbs/21_ntu.ipynb #0449813c
 import multiprocessing, os, re, warnings, zipfile, zlib
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -16,11 +16,11 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from .clips import Clips
+from .clips import Clips, Growing
 from .core import MsagcnError, Progress, content_hash
 from .skeleton import NTU25
 
-# %% ../nbs/21_ntu.ipynb #a8d88b02
+# %% ../nbs/21_ntu.ipynb #98b7b1f6
 _NAME = re.compile('S([0-9]{3})C([0-9]{3})P([0-9]{3})R([0-9]{3})A([0-9]{3})')
 _LIMITS = dict(setup=32, camera=3, performer=106, replication=2, action=120)       # all count from 1
 
@@ -35,7 +35,7 @@ def parse_name(
         if not 1 <= said[key] <= limit: raise MsagcnError(f'{name}: {key} {said[key]} is not within 1 to {limit}')
     return said
 
-# %% ../nbs/21_ntu.ipynb #1aaca06b
+# %% ../nbs/21_ntu.ipynb #c4a827ea
 _PER_BODY, _PER_JOINT = 10, 12       # numbers before the joint count, and for each joint
 
 @dataclass(eq=False)     # two bodies are the same only if they are one
@@ -87,7 +87,7 @@ def _body(first, xyz, frames, where) -> Body:
     if body.last >= frames: raise MsagcnError(f'{where}: a body is twice in one frame')
     return body
 
-# %% ../nbs/21_ntu.ipynb #380faa15
+# %% ../nbs/21_ntu.ipynb #cbdb2dce
 MIN_FRAMES, SPREAD, INVALID = 11, .8, .69754
 
 def _motion(joints: np.ndarray) -> np.float32: return joints.reshape(-1, 3).var(0).sum()
@@ -109,7 +109,7 @@ def actors(
         elif not valid.all(): motion[id(b)] = min(motion[id(b)], _motion(b.joints[valid]))
     return sorted(left, key=lambda b: -motion[id(b)])
 
-# %% ../nbs/21_ntu.ipynb #f3da7826
+# %% ../nbs/21_ntu.ipynb #c941c75b
 def denoise(
     bodies: list[Body],
     frames: int,         # that have bodies
@@ -129,7 +129,7 @@ def denoise(
                 break
     return x[x.reshape(frames, -1).sum(1) != 0]
 
-# %% ../nbs/21_ntu.ipynb #d564eadc
+# %% ../nbs/21_ntu.ipynb #7b43d66b
 def clip_of(
     x: np.ndarray,       # (T, M, 25, 3), M = 1 or 2
     pad_actor: str = 'zero',   # what stands beside a lone actor: 'zero', or 'copy' of it
@@ -143,7 +143,7 @@ def clip_of(
     else: out = np.concatenate([out, out if pad_actor == 'copy' else np.zeros_like(out)], 1)
     return out
 
-# %% ../nbs/21_ntu.ipynb #7eede3e4
+# %% ../nbs/21_ntu.ipynb #73729f90
 _SUB60 = {1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38}
 _SUB120 = _SUB60 | {45, 46, 47, 49, 50, 52, 53, 54, 55, 56, 57, 58, 59, 70, 74, 78, 80, 81, 82, 83, 84, 85, 86, 89, 91, 92,
                     93, 94, 95, 97, 98, 100, 103}
@@ -176,7 +176,7 @@ def missing_names(
     if not names: raise MsagcnError(f'{path}: no clip names in it (one to a line, such as S001C002P005R002A008)')
     return names
 
-# %% ../nbs/21_ntu.ipynb #17d6f611
+# %% ../nbs/21_ntu.ipynb #1ad8fc51
 @lru_cache(maxsize=None)
 def _archive(path) -> zipfile.ZipFile: return zipfile.ZipFile(path)
 
@@ -207,7 +207,7 @@ def _map(read, files, processes):
             raise MsagcnError('a process that was reading died: too little memory, or a script without '
                               "if __name__ == '__main__' (or ask for processes=1)") from e
 
-# %% ../nbs/21_ntu.ipynb #6eb5b223
+# %% ../nbs/21_ntu.ipynb #b3f2bd8d
 def read_ntu(
     source,              # a folder, a zip, or a list of these
     split: str = 'xsub', # or 'xview' (60), 'xset' (120)
@@ -224,16 +224,13 @@ def read_ntu(
     pad_actor = pad_actor or ('zero' if benchmark == 'ntu60' else 'copy')
     files = _chosen(source, split, benchmark, missing_names(missing) if missing else set())
     processes = processes or max(min(_cores(), len(files)//512), 1)
-    frames, n, kept, empty = np.empty((0, 2, NTU25.V, 3), np.float32), 0, [], []
+    frames, kept, empty = Growing((2, NTU25.V, 3)), [], []
     with Progress(len(files), 'reading') as bar:
         for clip, file in zip(_map(partial(_read, pad_actor), files, processes), files):
             bar.step()
             if clip is None: empty.append(file[0]); continue
             x, h = clip
-            if n + len(x) > len(frames): frames.resize((max(n + len(x), len(frames)*5//4), *frames.shape[1:]), refcheck=False)
-            frames[n:n + len(x)] = x
-            n += len(x); kept.append((file[0], h, len(x)))
-    frames.resize((n, *frames.shape[1:]), refcheck=False)
+            frames.add(x); kept.append((file[0], h, len(x)))
     if empty: warnings.warn(f'{len(empty)} clips without anybody are left out: {", ".join(sorted(empty))}', stacklevel=2)
     if not kept: raise MsagcnError(f'{source}: nobody in any of {len(files)} files')
     names, hashes, lengths = map(list, zip(*kept))
@@ -241,7 +238,7 @@ def read_ntu(
     said = [parse_name(k) for k in names]
     return Clips(f'{benchmark}_{split}', NTU25.name, [f'A{k + 1:03}' for k in range(int(benchmark[3:]))], names,
                  np.array([s['action'] - 1 for s in said]), np.array([s['performer'] for s in said]),
-                 ['train' if s[key] in training else 'test' for s in said], hashes, np.array(lengths), frames, 'xyz', 'ctr_gcn')
+                 ['train' if s[key] in training else 'test' for s in said], hashes, np.array(lengths), frames.done(), 'xyz', 'ctr_gcn')
 
 def _cores() -> int: return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
