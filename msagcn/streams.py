@@ -21,24 +21,35 @@ from .skeleton import Skeleton, skeleton_from
 @dataclass
 class ClipStore:
     "A data set on a device, ready to be sampled."
-    frames: Tensor       # (sum of lengths, M, V, C) float32
+    frames: Tensor       # (sum of lengths, M, V, C), on the device, or in its file where the device has no room for it
     starts: Tensor       # (n,)
     lengths: Tensor      # (n,)
     labels: Tensor       # (n,)
     skeleton: Skeleton
     channels: str = 'xyz'
+    dtype: torch.dtype = torch.float32       # of network input
     def __len__(self): return len(self.labels)
     @property
-    def device(self): return self.frames.device
+    def device(self): return self.labels.device
+    def at(self, frames: Tensor) -> Tensor:
+        "Frames by their numbers (…), on the device: (…, M, V, C)."
+        return self.frames[frames.to(self.frames.device)].to(self.device, self.dtype)
 
 def store(clips: Clips, device='cpu', dtype=torch.float32, centred: bool = True) -> ClipStore:
     "Move a data set to a device; `centred` subtracts from each clip the skeleton's centre joint of its first body in its first frame."
-    skeleton, x = skeleton_from(clips.skeleton), clips.frames
-    if centred:                                                                          # bodies that are absent stay zero
-        origin = np.repeat(x[clips.starts, :1, skeleton.centre][:, :, None], clips.lengths, axis=0)      # (sum, 1, 1, C)
-        x = np.where(x.any((2, 3), keepdims=True), x - origin, 0)
-    on = lambda a, **kind: torch.tensor(a, device=device, **kind)
-    return ClipStore(on(x, dtype=dtype), on(clips.starts), on(clips.lengths), on(clips.labels), skeleton, clips.channels)
+    skeleton = skeleton_from(clips.skeleton)
+    x = _centred(clips, skeleton.centre, dtype) if centred else torch.from_numpy(clips.frames)
+    if torch.device(device).type == 'cuda' and x.nbytes < torch.cuda.mem_get_info(device)[0]//2: x = x.to(device)
+    on = lambda a: torch.tensor(a, device=device)
+    return ClipStore(x, on(clips.starts), on(clips.lengths), on(clips.labels), skeleton, clips.channels, dtype)
+
+def _centred(clips, joint, dtype) -> Tensor:
+    "Clip by clip, so that the set is in memory once; bodies that are absent stay zero."
+    out = torch.empty(clips.frames.shape, dtype=dtype)
+    for start, T in zip(clips.starts, clips.lengths):
+        x = clips.frames[start:start + T].astype(np.promote_types(clips.frames.dtype, np.float32), copy=False)
+        out[start:start + T] = torch.from_numpy(np.where(x.any((2, 3), keepdims=True), x - x[:1, :1, joint:joint + 1], 0))
+    return out
 
 # %% ../nbs/24_streams.ipynb #45394aeb
 def even_frames(
@@ -117,7 +128,7 @@ def batch(
     "Network input for some clips."
     lengths = s.lengths[clips]
     every = torch.arange(int(lengths.max()), device=s.device)
-    x = s.frames[s.starts[clips][:, None] + torch.minimum(every, lengths[:, None] - 1)]   # (N, L, M, V, C), last frame repeated
+    x = s.at(s.starts[clips][:, None] + torch.minimum(every, lengths[:, None] - 1))       # (N, L, M, V, C), last frame repeated
     if augment is None: frames = even_frames(lengths, T)
     else:
         seed, passes = augment[0], torch.as_tensor(augment[1], device=s.device).expand(len(clips))

@@ -38,7 +38,7 @@ def refused(capfd, *argv, says=()):
 
 
 def nothing_left(folder):
-    left = [p for p in Path(folder).rglob('*') if p.name.endswith('.part') or p.name in ('clips.safetensors', 'manifest.json')]
+    left = [p for p in Path(folder).rglob('*') if p.name.endswith('.part') or p.name in ('frames.npy', 'manifest.json')]
     assert not left
 
 
@@ -234,16 +234,22 @@ def test_spoilt_data_folder(embedded, tmp_path, capfd):
         (folder / 'manifest.json').write_text(text)
         refused(capfd, *train, says=['manifest.json'])
     shutil.copy(embedded / 'embedded/manifest.json', folder)
-    (folder / 'clips.safetensors').write_bytes((embedded / 'embedded/clips.safetensors').read_bytes()[:5000])
-    refused(capfd, *train, says=['clips.safetensors', 'prepare again'])
-    save_file({'a': np.zeros(2)}, folder / 'clips.safetensors')
-    refused(capfd, *train, says=['clips.safetensors', 'prepare again'])
+    good = (embedded / 'embedded/frames.npy').read_bytes()
+    for bad in (b'', good[:100], good[:5000], b'x' + good[1:], good + good[128:]):
+        (folder / 'frames.npy').write_bytes(bad)
+        refused(capfd, *train, says=['frames.npy', 'prepare again'])
+    np.save(folder / 'frames.npy', np.zeros(2))
+    refused(capfd, *train, says=['frames.npy', 'prepare again'])
+    np.save(folder / 'frames.npy', np.array([{}]), allow_pickle=True)
+    refused(capfd, *train, says=['frames.npy', 'prepare again'])
+    (folder / 'frames.npy').rename(folder / 'clips.safetensors')
+    refused(capfd, *train, says=['frames.npy', 'earlier version', 'prepare again'])
 
 
 def test_weights_that_are_none(embedded, source, tmp_path, capfd):
     (tmp_path / 'text').write_text('hello')
     save_file({'a': np.zeros(2)}, tmp_path / 'other.safetensors')
-    for weights in (tmp_path / 'text', tmp_path / 'other.safetensors', tmp_path / 'nowhere', tmp_path, embedded / 'embedded/clips.safetensors'):
+    for weights in (tmp_path / 'text', tmp_path / 'other.safetensors', tmp_path / 'nowhere', tmp_path, embedded / 'embedded/frames.npy'):
         refused(capfd, 'predict', source / CLIP, '--weights', weights, says=[weights])
 
 
