@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from .core import MsagcnError, seeded_generator, whole_file
+from .fold import fold
 from .skeleton import skeleton_note
 
 # %% ../nbs/46_export.ipynb #8721ffb3
@@ -41,8 +42,8 @@ def example_clips(model, N: int) -> torch.Tensor:   # (N, C, T, V, M) in [-1, 1)
     return torch.rand(N, *model.shape, generator=seeded_generator(N, 'export'))*2 - 1
 
 def _graph(model) -> torch.export.ExportedProgram:
-    "The graph of a still model, for any N; without the places in source files where each step was written."
-    graph = torch.export.export(model, (example_clips(model, 2),), dynamic_shapes=({0: torch.export.Dim('N')},))
+    "The graph of a still model, its BatchNorms folded into its convolutions, for any N; without the places in source files where each step was written."
+    graph = torch.export.export(fold(model), (example_clips(model, 2),), dynamic_shapes=({0: torch.export.Dim('N')},))
     for node in graph.graph.nodes: node.meta.pop('stack_trace', None)
     return graph
 

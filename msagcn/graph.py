@@ -34,11 +34,11 @@ def static_adjacency(skeleton: Skeleton) -> np.ndarray:  # (3, V, V)
 # %% ../nbs/20_graph.ipynb #803d00a1
 def relative_matrix(
     skeleton: Skeleton,
-    steps: int = 2,      # power of B; the release always squares, whatever its configuration says
+    steps: int = 2,      # power of B; the release always squares, whatever its configuration says. 0: coordinates as they are
 ) -> np.ndarray:         # (V, V)
     "`I - B^steps`, by which the coordinates of the joints are multiplied from the left."
     B = pair_matrix(skeleton.outward, skeleton.V)
-    return np.eye(skeleton.V) - np.linalg.matrix_power(B, steps)
+    return np.eye(skeleton.V) - (np.linalg.matrix_power(B, steps) if steps else 0)
 
 # %% ../nbs/20_graph.ipynb #6db41907
 def hop_distance(

@@ -61,6 +61,7 @@ def to_names(model: MSG3D, form: str) -> dict[str, Tensor]:
     if form not in FORMS: raise MsagcnError(f"form: '{form}' is not one of {', '.join(FORMS)}")
     if (model.normalize == 'symmetric') != (form == 'official'):
         raise MsagcnError(f'form: a model with normalize={model.normalize} gives other results in {form}')
+    if not (model.masks and model.disentangled): raise MsagcnError('form: only a model with masks and rings can be named as others name it')
     out = dict(_graphs(model, form))
     for name, t in model.state_dict().items():
         theirs = their_names(name, form)

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from conftest import SHARED, need
-from msagcn.clips import Clips, load_clips, save_clips
+from msagcn.clips import Clips, load_clips, save_clips, split
 from msagcn.core import MsagcnError, keyed_integers, keyed_uniform
 from msagcn.ctr_gcn import crop, ctr_batch, read_npz, turn_xyz
+from msagcn.feed import batch, fed_store
+from msagcn.ntu import prepare_ntu
 from msagcn.streams import STREAMS, store
 
 MINI = SHARED / 'golden/ntu_mini/NTU60_CS.npz'
@@ -38,6 +40,23 @@ def test_streams_are_those_of_the_public_feeder(mini):
             assert np.abs(x.numpy() - golden[stream]).max() <= 5e-7, stream
         R = turn_xyz(torch.tensor(golden['rotation.angles']))[0]
         assert np.abs(R.numpy() - golden['rotation.matrix']).max() <= 1e-7
+
+
+@pytest.mark.parametrize('storage, furthest', [('float32', 5e-7), ('float16', 4e-3)])
+def test_streams_from_the_raw_archive_by_way_of_a_prepared_folder(tmp_path, storage, furthest):
+    "Frames that stay in their file give the same network input; half as many digits cost millimetres."
+    raw = need(SHARED / 'golden/ntu_mini/raw.zip', 'golden raw files')
+    clips = load_clips(prepare_ntu(raw, tmp_path, storage=storage).parent)
+    s = fed_store(clips)
+    assert isinstance(clips.frames, np.memmap) and np.shares_memory(s.frames.numpy(), clips.frames)
+    i = torch.tensor(split(clips)['test'][:8])
+    with np.load(need(SHARED / 'golden/ntu_mini_test_streams.npz', 'golden streams')) as golden:
+        for stream in STREAMS:
+            x = batch(s, i, 64, stream)
+            assert x.dtype == torch.float32 and np.abs(x.numpy() - golden[stream]).max() <= furthest, stream
+            assert ctr_batch(s, i, 64, stream, (1, 0)).isfinite().all()
+    taken = fed_store(clips, feed='nw_ucla')                                    # centred, so no longer the file's
+    assert taken.frames.dtype == torch.float32 and not np.shares_memory(taken.frames.numpy(), clips.frames)
 
 
 @pytest.mark.parametrize('path', [MINI, SHARED / 'golden/ntu120_mini/NTU120_CSub.npz'])
