@@ -1,0 +1,192 @@
+"""Every figure of README's tables and of reports/tables comes from the files in reports/: here they are computed again, by other
+means, from score files, the leak list and the published figures."""
+import json
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from conftest import ROOT, need, sh
+
+from msagcn.tables import BENCHMARKS, EXPECTED, ablation_table, fusion_table, read_back, result_table, write_tables
+
+REPORTS = ROOT / 'reports'
+
+
+def markdown_tables(path):
+    "The tables of a Markdown file, each a list of rows by column name."
+    blocks = re.findall(r'(?:^\|.*\|$\n?)+', path.read_text(), re.M)
+    for block in blocks:
+        head, _, *rows = [[c.strip() for c in re.split(r'(?<!\\)\|', line)[1:-1]] for line in block.strip().splitlines()]
+        yield [dict(zip(head, r, strict=True)) for r in rows]
+
+
+def linked(cell): return re.findall(r'\]\([^)]*?runs/([^)/]+)\)', cell)
+
+
+def scores(run, part='test'):
+    with np.load(REPORTS / f'runs/{run}/{part}_scores.npz', allow_pickle=False) as z:
+        order = np.argsort(z['names'])
+        return z['names'][order], z['labels'][order], z['scores'][order].astype(float)
+
+
+def is_right(runs, weights, part='test'):
+    "Literally: add weighted logits, look for the first largest."
+    names, labels, _ = scores(runs[0], part)
+    total = sum(w * scores(r, part)[2] for r, w in zip(runs, weights))
+    return names, np.array([list(row).index(max(row)) == y for row, y in zip(total, labels)])
+
+
+def leaked(run):
+    m = json.loads((REPORTS / f'runs/{run}/metrics.json').read_text())
+    return set(json.loads((REPORTS / f"data/{m['benchmark']}-{m['data_hash'][:12]}.json").read_text())['leaked'])
+
+
+def number(cell): return float(cell.replace('−', '-'))
+
+
+def mean_sd(values):
+    v = 100 * np.array(values)
+    return f'{v.mean():.2f}' + (f' ± {np.sqrt(((v - v.mean())**2).sum() / (len(v) - 1)):.2f}' if len(v) > 1 else '')
+
+
+def near_bootstrap(cell, right, within=.45):
+    "The ends of an interval are those of ten thousand draws, to about two clips of 464."
+    low, high = (number(x) for x in re.split(r'–| to ', cell))
+    draws = np.random.default_rng(1).integers(right.shape[1], size=(10_000, right.shape[1]))
+    want = np.percentile(100 * right.mean(0)[draws].mean(1), [2.5, 97.5])
+    assert abs(low - want[0]) < within and abs(high - want[1]) < within, (cell, want)
+
+
+def check_measured(row, tries):
+    "`all`, `clean`, `held out` and the interval of a row whose runs (and weights), seed by seed, are `tries`."
+    names, right = zip(*(is_right(*t) for t in tries))
+    right, clean = np.stack(right), ~np.isin(names[0], list(leaked(tries[0][0][0])))
+    assert row['all'] == mean_sd(right.mean(1)) and row['clean'] == mean_sd(right[:, clean].mean(1)), row
+    near_bootstrap(row['95 % of all'], right)
+    if row['held out'] != '–': assert row['held out'] == mean_sd([is_right(*t, 'val')[1].mean() for t in tries])
+    return right
+
+
+def readme(kind):
+    "README's table with a column of this name."
+    return next(t for t in markdown_tables(ROOT / 'README.md') if t and kind in t[0])
+
+
+def test_single_runs_in_readme():
+    rows, seen = readme('best epoch, chosen on test'), 0
+    for row in rows:
+        runs = linked(row['runs'])
+        assert len(runs) == int(row['seeds']) and (row['all'] == 'not run') == (not runs), row
+        if not runs: continue
+        check_measured(row, [([r], [1.]) for r in runs]); seen += len(runs)
+        best = [pd.read_csv(REPORTS / f'runs/{r}/history.csv').test_top1.max() for r in runs]
+        if not np.isnan(best).any(): assert row['best epoch, chosen on test'] == mean_sd(np.array(best) / 100)
+        for r in runs: assert json.loads((REPORTS / f'runs/{r}/metrics.json').read_text())['recipe'] == row['recipe']
+    results = pd.read_csv(REPORTS / 'results.csv')
+    assert seen == ((results.benchmark == 'nw_ucla') & ~results.recipe.str.startswith('ablation/')).sum()
+
+
+def test_fusions():
+    "The fitted weights of fusion.csv, not the figures beside them, give the table's figures; so do the exact test and the gain."
+    given = pd.read_csv(REPORTS / 'fusion.csv', dtype=str)
+    rows = next(t for t in markdown_tables(REPORTS / 'tables/fusion.md'))
+    assert [r['all'] for r in rows if r['benchmark'] == 'nw_ucla'] == [r['all'] for r in readme('fitted weights')]
+    seen = 0
+    for row in rows:
+        here = given[(given.benchmark == row['benchmark']) & (given.models == row['models']) & (given.recipe == row['recipe']) & (given.streams == row['streams'])]
+        assert (row['all'] == 'not run') == (not len(here))
+        for source, name in (('held-out', 'all'), ('release', "all, release's weights"), ('equal', 'all, equal weights')):
+            tries = [(r.runs.split(), [float(w) for w in r.weights.split()]) for r in here[here.weights_from == source].itertuples()]
+            if not tries: assert row[name] in ('–', 'not run'); continue
+            seen += len(tries)
+            right = np.stack([is_right(*t)[1] for t in tries])
+            assert row[name] == mean_sd(right.mean(1))
+            if source != 'held-out': continue
+            check_measured(row, tries)
+            held = [{r: is_right([r], [1.], 'val')[1].mean() for r in t[0]} for t in tries]
+            alone = np.stack([is_right([max(h, key=h.get)], [1.])[1] for h in held])
+            assert abs(number(row['gain']) - 100 * (right.mean() - alone.mean())) < .006
+            for p, a, b in zip(row['p'].split(), right, alone, strict=True):
+                more, fewer = int((a & ~b).sum()), int((b & ~a).sum())
+                coins = np.random.default_rng(0).binomial(more + fewer, .5, 200_000)
+                want = (np.abs(coins - (more + fewer) / 2) >= abs(more - fewer) / 2).mean()
+                assert abs(float(p.lstrip('<')) - want) < .006, (p, want)
+    assert seen == len(given)
+
+
+def test_what_was_not_run_says_so():
+    results = pd.read_csv(REPORTS / 'results.csv')
+    table = result_table(REPORTS)
+    assert set(table.benchmark) == set(BENCHMARKS) | set(results.benchmark)
+    for b, expected in EXPECTED.items():
+        for model, streams in expected:
+            rows = table[(table.benchmark == b) & (table.model == model) & (table.streams == streams)]
+            assert len(rows)
+            if b not in set(results.benchmark): assert rows[['all', 'seeds', 'runs', 'clean', 'difference']].values.tolist() == [['not run', '0', '', '–', '–']]
+    told = [r for t in markdown_tables(ROOT / 'README.md') for r in t if r.get('all') == 'not run']
+    assert {r['benchmark'] for r in told if 'benchmark' in r} >= {b for b in BENCHMARKS if b not in set(results.benchmark)}
+    assert all(not re.search(r'\d\d\.\d\d', ' '.join(v for k, v in r.items())) for r in told)
+
+
+def test_published_figures_are_those_of_the_file():
+    given = pd.read_csv(REPORTS / 'published.csv', dtype=str).fillna('')
+    assert (given.source != '').all() and not given.duplicated(['benchmark', 'model', 'streams', 'claim']).any()
+    table = result_table(REPORTS)
+    for r in given[given.claim != 'others'].itertuples():
+        column = 'paper' if r.claim == 'paper' else "release's claim"
+        rows = table[(table.benchmark == r.benchmark) & (table.model == r.model) & (table.streams == r.streams)]
+        assert r.benchmark not in BENCHMARKS or len(rows) and (rows[column] == r.top1).all(), r
+    for row in table[table.difference != '–'].to_dict('records'):
+        other = row['paper'] if row['paper'] != 'not stated' else row["release's claim"]
+        assert abs(number(row['difference']) - (number(row['all'].split(' ')[0]) - float(other))) < .011
+
+
+def test_the_tables_in_reports_are_the_present_ones(tmp_path):
+    for name in ('results.csv', 'fusion.csv', 'published.csv', 'ablation_cost.csv'):
+        if (REPORTS / name).exists(): shutil.copy(REPORTS / name, tmp_path)
+    for name in ('runs', 'data'): (tmp_path / name).symlink_to(REPORTS / name)
+    for path in write_tables(tmp_path): assert path.read_text() == (REPORTS / f'tables/{path.name}').read_text(), f'{path.name}: run msagcn tables'
+
+
+@pytest.mark.parametrize('name, table', [('results', result_table), ('fusion', fusion_table), ('ablation', ablation_table)])
+def test_one_frame_in_four_forms(name, table):
+    frame, folder = table(REPORTS), REPORTS / 'tables'
+    pd.testing.assert_frame_equal(read_back(folder / f'{name}.csv'), frame)
+    page = (folder / f'{name}.html').read_text()
+    for tag in ('table', 'thead', 'tbody', 'tr', 'th', 'td', 'a'): assert len(re.findall(rf'<{tag}[ >]', page)) == page.count(f'</{tag}>'), tag
+    assert page.count('<tr') == len(frame) + 1
+    for run in re.findall(r'href="\.\./(runs/[^"]+)"', page): assert (REPORTS / run / 'metrics.json').exists()
+    if not len(frame): return
+    first, *links = next(markdown_tables(folder / f'{name}.md'))
+    assert len(links) + 1 == len(frame) and [first[c] for c in frame.columns[:-1]] == frame.iloc[0, :-1].tolist()
+
+
+@pytest.mark.parametrize('name', ['results', 'fusion', 'ablation'])
+def test_latex_is_balanced(name, tmp_path):
+    "Braces, environments and cells balance, nothing special stands bare; where there is a LaTeX, it takes it."
+    text = (REPORTS / f'tables/{name}.tex').read_text()
+    if text.startswith('%'): return
+    bare = re.sub(r'\\[\\&%$#_{}]', '', text)
+    depth = 0
+    for c in bare: depth += (c == '{') - (c == '}'); assert depth >= 0
+    assert depth == 0 and bare.count('$') % 2 == 0
+    assert text.count(r'\begin{tabular}') == text.count(r'\end{tabular}') == 1
+    kinds = re.search(r'\\begin{tabular}{([lr]+)}', text)[1]
+    rows = [line for line in text.splitlines() if line.endswith(r'\\')]
+    assert rows and all(len(re.findall(r'(?<!\\)&', r)) == len(kinds) - 1 for r in rows)
+    assert not re.search(r'(?<!\\)[%#_]', text) and '–' not in text and '±' not in text and '−' not in text
+    if latex := shutil.which('pdflatex'):
+        (tmp_path / 't.tex').write_text('\\documentclass{article}\\begin{document}\n' + text + '\\end{document}\n')
+        sh(latex, '-interaction=batchmode', '-halt-on-error', 't.tex', cwd=tmp_path)
+
+
+def test_a_figure_that_its_scores_do_not_give_is_refused(tmp_path):
+    from msagcn.core import MsagcnError
+    results = need(REPORTS / 'results.csv', 'results').read_text()
+    run = pd.read_csv(REPORTS / 'results.csv', dtype=str).query("benchmark == 'nw_ucla'").iloc[0]
+    (tmp_path / 'results.csv').write_text(results.replace(f',{run.top1},{run.top5},', f',99.14,{run.top5},', 1))
+    for name in ('runs', 'data'): (tmp_path / name).symlink_to(REPORTS / name)
+    with pytest.raises(MsagcnError, match=rf'says 99.14, the score files give {run.top1}'): result_table(tmp_path, ['nw_ucla'])

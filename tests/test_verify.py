@@ -1,0 +1,124 @@
+"""`msagcn verify` trains a recorded run again: bit-equal here, and where data, parameters, numbers or surroundings are not those of
+the record, it says so."""
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from conftest import ROOT, TINY, need, pairs, places
+
+from msagcn.cli import main
+from msagcn.evaluate import load_scores, save_scores
+
+SMALL = TINY | dict(epochs=2, test_every_epoch_from=1, lr=.02)
+
+
+@pytest.fixture(scope='module')
+def trained(embedded, tmp_path_factory):
+    "A folder of reports with two small runs, one of them trained again on everything."
+    out = tmp_path_factory.mktemp('verify')
+    for more in (dict(recipe='plain', refit='false'), dict(recipe='refit', refit='true')):
+        assert main(['train', '--no-notebook', *pairs(**SMALL | places(out) | dict(data_dir=embedded) | more)]) == 0
+    return out / 'reports'
+
+
+@pytest.fixture
+def reports(trained, tmp_path): return shutil.copytree(trained, tmp_path / 'reports')
+
+
+def verify(capfd, reports, embedded, run='msagcn-embedded-plain-joint-s1', **more):
+    "Exit status, what was said, and what was complained of."
+    capfd.readouterr()
+    status = main(['verify', str(run), *pairs(data_dir=embedded, reports_dir=reports, **more)])
+    return status, *capfd.readouterr()
+
+
+def change(reports, run='msagcn-embedded-plain-joint-s1', **values):
+    path = reports / f'runs/{run}/metrics.json'
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.mark.parametrize('recipe, files', [('plain', 1), ('refit', 2)])
+def test_the_same_again(capfd, reports, embedded, recipe, files):
+    before = sorted(p for p in reports.rglob('*'))
+    status, said, _ = verify(capfd, reports, embedded, f'msagcn-embedded-{recipe}-joint-s1')
+    assert status == 0 and said.startswith(f'msagcn-embedded-{recipe}-joint-s1: bit-equal\n') and 'apart' not in said
+    assert len(re.findall('history.csv, 2 epochs', said)) == files and 'test_scores.npz, 20 clips: equal' in said and 'losses of the first' in said
+    assert sorted(p for p in reports.rglob('*')) == before                             # nothing is left behind
+
+
+def test_its_first_steps_by_its_folder(capfd, reports, embedded):
+    status, said, _ = verify(capfd, reports, embedded, reports / 'runs/msagcn-embedded-plain-joint-s1', steps=3)
+    assert status == 0 and ': bit-equal\n  losses of the first 3 steps: equal\n  history.csv, 1 epochs to 4 decimals: equal\n' in said
+    change(reports, first_losses=None)                                                 # as runs of earlier versions
+    status, said, _ = verify(capfd, reports, embedded, steps=2)
+    assert status == 0 and 'equal in the decimals that were recorded' in said and 'history.csv, 1 epochs' in said
+    status, _, complaint = verify(capfd, reports, embedded, steps=1)
+    assert status == 2 and 'no losses of steps are recorded' in complaint and '-p steps 2' in complaint
+
+
+def test_another_parameter_is_another_run(capfd, reports, embedded):
+    change(reports, lr=.03)
+    status, said, complaint = verify(capfd, reports, embedded)
+    assert status == 2 and said.startswith('msagcn-embedded-plain-joint-s1: different\n') and 'did not come out again' in complaint
+    assert re.search(r'test_scores.npz, 20 clips: apart by \d', said)
+    status, said, _ = verify(capfd, reports, embedded, steps=1)
+    assert status == 0 and 'losses of the first 1 steps: equal' in said                # the rate acts from the second step on
+
+
+def test_other_data_are_refused(capfd, reports, embedded, tmp_path):
+    from msagcn.experiment import PrepareParameters, prepare
+    prepare(PrepareParameters(subjects=2, data_dir=str(tmp_path / 'other'), seed=5))
+    status, said, complaint = verify(capfd, reports, tmp_path / 'other')
+    assert status == 2 and not said and len(complaint.strip().splitlines()) == 1
+    hashes = re.findall(r'[0-9a-f]{12}', complaint)
+    recorded = json.loads((reports / 'runs/msagcn-embedded-plain-joint-s1/metrics.json').read_text())['data_hash']
+    assert len(hashes) == 2 and recorded.startswith(hashes[1]) and str(tmp_path / 'other/embedded') in complaint
+    status, _, complaint = verify(capfd, reports, tmp_path / 'nothing')
+    assert status == 2 and 'prepare' in complaint
+
+
+def test_small_differences_and_surroundings_are_told(capfd, reports, embedded):
+    "A record from elsewhere: other sums in the last place, another processor, another version."
+    path = reports / 'runs/msagcn-embedded-plain-joint-s1/test_scores.npz'
+    s = load_scores(path)
+    s.scores = (s.scores * np.float32(1 + 1e-6)).astype('f4')
+    save_scores(path, s)
+    m = json.loads((path.parent / 'metrics.json').read_text())
+    change(reports, machine=m['machine'] | dict(torch='2.0.1', processor='another one'), commit='0123456789ab')
+    status, said, _ = verify(capfd, reports, embedded)
+    assert status == 0 and re.search(r'^msagcn-embedded-plain-joint-s1: equal within \d\.\de-0[67]$', said, re.M)
+    assert 'torch 2.0.1 there' in said and 'processor another one there' in said and 'commit 0123456789ab there' in said and 'numpy' not in said
+
+
+def test_threads_are_those_of_the_record(capfd, reports, embedded):
+    import torch
+    before = torch.get_num_threads()
+    m = json.loads((reports / 'runs/msagcn-embedded-plain-joint-s1/metrics.json').read_text())
+    change(reports, machine=m['machine'] | dict(threads=before + 1))
+    status, said, _ = verify(capfd, reports, embedded, steps=1)
+    assert status == 0 and 'not as recorded: threads' not in said
+    assert torch.get_num_threads() == before
+
+
+def test_what_is_no_run(capfd, reports, embedded):
+    for run, says in (('msagcn-embedded-plain-joint-s2', 'did you mean msagcn-embedded-plain-joint-s1?'), ('nothing', 'no recorded run'), ('', 'no recorded run')):
+        status, said, complaint = verify(capfd, reports, embedded, run)
+        assert status == 2 and not said and says in complaint and len(complaint.strip().splitlines()) == 1
+    change(reports, nproc=4)
+    assert 'trained by 4 processes' in verify(capfd, reports, embedded)[2]
+    (reports / 'runs/msagcn-embedded-plain-joint-s1/metrics.json').write_text('{}')
+    assert 'has no benchmark' in verify(capfd, reports, embedded)[2]
+
+
+def test_the_committed_small_run(capfd, tmp_path):
+    "The run that README shows: the first steps of it, on data that are generated here, wherever here is."
+    run = need(ROOT / 'reports/runs/msagcn-embedded-short-joint-s1', 'small run')
+    from msagcn.experiment import PrepareParameters, prepare
+    prepare(PrepareParameters(data_dir=str(tmp_path)))
+    status, said, _ = verify(capfd, ROOT / 'reports', tmp_path, run.name, steps=8)
+    found = re.match(r'msagcn-embedded-short-joint-s1: (bit-equal|equal within)', said)
+    assert found, said
+    if found[1] != 'bit-equal': assert 'not as recorded: ' in said, 'on what was recorded it is the same in every bit'
