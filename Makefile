@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 TORCH_ARGS ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env demo test export readme lab clean
+.PHONY: help env demo test export readme docs lab clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -41,8 +41,12 @@ readme: env  ## README.md from nbs/index.ipynb, its tables from reports/
 	cd nbs && jupyter nbconvert --log-level=ERROR --to markdown --execute --TagRemovePreprocessor.enabled=True \
 		--TagRemovePreprocessor.remove_input_tags='["hide"]' --output-dir=$(or $(OUT),..) --output=README index.ipynb
 
+docs: env  ## the site from notebooks and reports, in docs/_build/html (half a minute); works without a network
+	sphinx-build -q -b html docs docs/_build/html
+	@echo "Open $(CURDIR)/docs/_build/html/index.html"
+
 lab: env  ## JupyterLab on the notebooks
 	jupyter lab nbs
 
 clean:  ## what the demo made and caches; never data, runs or reports
-	rm -rf demo build dist .pytest_cache *.egg-info
+	rm -rf demo build dist docs/_build docs/made .pytest_cache *.egg-info

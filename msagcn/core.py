@@ -141,7 +141,8 @@ def machine(device: torch.device) -> dict:
     except (OSError, StopIteration): pass
     return dict(python=platform.python_version(), torch=torch.__version__, numpy=np.__version__,
                 processor=name, threads=torch.get_num_threads(), capability=torch.backends.cpu.get_cpu_capability(),
-                device=torch.cuda.get_device_name(device) if device.type == 'cuda' else 'cpu')
+                device=torch.cuda.get_device_name(device) if device.type == 'cuda' else 'cpu',
+                **(dict(cuda=torch.version.cuda) if device.type == 'cuda' else {}))
 
 # %% ../nbs/00_core.ipynb #e9e45a04
 def in_notebook() -> bool:

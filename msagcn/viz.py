@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COLOURS', 'LEFT', 'RIGHT', 'TRUNK', 'show_curves', 'show_confusion', 'show_per_class', 'draw_pose', 'upright',
            'show_skeletons', 'show_matrix', 'strongest_edges', 'show_edges_on_skeleton', 'show_learned', 'show_stages',
-           'show_frame_attention']
+           'show_frame_attention', 'show_parts', 'show_frame_weights', 'show_probabilities']
 
 # %% ../nbs/25_viz.ipynb #9c06a707
 import matplotlib.pyplot as plt
@@ -205,7 +205,7 @@ def show_stages(
     fig.colorbar(axes[0, 0].collections[0], ax=list(axes.flat), shrink=.5, pad=.02).ax.tick_params(labelsize=6)
     return axes
 
-# %% ../nbs/25_viz.ipynb #6fbef457
+# %% ../nbs/25_viz.ipynb #01a43350
 def show_frame_attention(
     W: np.ndarray,       # (T, T): weight of frame t in the new frame m
     title: str = '',
@@ -213,8 +213,51 @@ def show_frame_attention(
 ):
     "How frames are mixed: column m says which frames t the new frame m is made of."
     ax = _axes(ax, 3.6, 3)
-    image = ax.imshow(W, cmap='cividis', aspect='equal')
+    image = ax.pcolormesh(W, cmap='cividis')                  # not imshow, which puts a bitmap into vector files
+    ax.set_aspect('equal'); ax.invert_yaxis()
     ax.figure.colorbar(image, ax=ax, shrink=.8).ax.tick_params(labelsize=6)
     ax.set(xlabel='new frame', ylabel='from frame'); ax.tick_params(labelsize=7)
     ax.set_title(title, fontsize=9)
+    return ax
+
+# %% ../nbs/25_viz.ipynb #8c38b2b0
+def show_parts(
+    parts: dict,         # name -> (V, V)
+    skeleton: Skeleton,
+) -> np.ndarray:         # axes
+    "Matrices side by side, each with its own colour scale."
+    fig, axes = plt.subplots(1, len(parts), figsize=(2.5*len(parts), 2.4), layout='constrained', squeeze=False)
+    for ax, (name, A) in zip(axes[0], parts.items()):
+        show_matrix(A, skeleton, name, ax, names=False)
+        fig.colorbar(ax.collections[0], ax=ax, shrink=.75).ax.tick_params(labelsize=6)
+    return axes[0]
+
+def show_frame_weights(
+    W: np.ndarray,       # (T, T): weight of frame t in the new frame m
+    gate: np.ndarray,    # (T,)
+    at: int|None = None, # the new frame that is asked about, by default the middle one
+    ax=None,
+):
+    "How much each frame is heard: by one new frame, by all on average, and the gate that scales it."
+    ax, at = _tidy(_axes(ax, 5, 2.4)), len(W)//2 if at is None else at
+    for i, (name, y, style) in enumerate(((f'in frame {at + 1}', W[:, at], '-'), ('in all frames', W.mean(1), '--'), ('frame gate', gate, ':'))):
+        ax.plot(np.arange(len(y)) + 1, y, style, color=COLOURS[i], label=name)
+    ax.axvline(at + 1, color='0.8', linewidth=1, zorder=0)
+    ax.set(xlabel='frame', ylabel='weight'); ax.legend(frameon=False, fontsize=8)
+    return ax
+
+def show_probabilities(
+    at: list[int],       # frames seen
+    p: np.ndarray,       # (len(at), classes)
+    classes: list[str],
+    label: int,          # the right class
+    k: int = 5,
+    ax=None,
+):
+    "Class probabilities as a clip goes on: the right class, drawn bold, and the likeliest others at the end."
+    ax, order = _tidy(_axes(ax, 6, 2.6)), np.argsort(-p[-1], kind='stable')[:k].tolist()
+    if label not in order: order[-1] = label
+    for i, c in enumerate(order):
+        ax.plot(at, 100*p[:, c], color=COLOURS[i % len(COLOURS)], linewidth=2.6 if c == label else 1.2, label=classes[c] + (' (is)' if c == label else ''))
+    ax.set(xlabel='frames seen', ylabel='%', ylim=(-2, 102)); ax.legend(frameon=False, fontsize=8, loc='upper left', bbox_to_anchor=(1, 1))
     return ax

@@ -10,7 +10,7 @@ import pytest
 
 from conftest import ROOT, sh, tool
 
-RUNNERS = sorted((ROOT / 'nbs/runs').glob('*.ipynb'))
+RUNNERS = sorted(p for folder in ('runs', 'bench') for p in (ROOT / 'nbs' / folder).glob('*.ipynb'))
 
 
 @pytest.fixture(scope='module')
@@ -41,7 +41,7 @@ def test_notebooks_are_clean(copy):
     assert not dirty, f'nbdev_clean changes {dirty}'
 
 
-@pytest.mark.parametrize('path', RUNNERS or [None], ids=lambda p: p.stem if p else 'none')
+@pytest.mark.parametrize('path', RUNNERS or [None], ids=lambda p: f'{p.parent.name}/{p.stem}' if p else 'none')
 def test_runners(path):
     if path is None: pytest.skip('there are no runners in nbs/runs')
     cells = [c for c in json.loads(path.read_text())['cells'] if c['cell_type'] == 'code']
