@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .core import MsagcnError, seeded
-from .distributed import SyncBatchNorm, batch_norm_over_ranks, mean_over_ranks
+from .distributed import SyncBatchNorm, batch_norm_over_ranks, mean_over_ranks, world
 from .graph import relative_matrix, static_adjacency
 from .kernels import (Conv1x1, GatedNorm, aggregate, by_hand, channel_classes, channel_context, class_of_channels, every, full_precision, gated,
                             max_of_three, pointwise, relu_add_relu, working)
@@ -237,7 +237,7 @@ def _gate_stages(self, x, i):                                                   
     "Branch i of the gated ones: the sum of two gated convolutions."
     z, bn = self.gated[i](x), self.gated_bn[i]                                   # (N, 2c, T', V)
     if self.convs == 1: return bn(z)
-    if not (bn.training and by_hand()) or isinstance(bn, SyncBatchNorm): return gated(shared_batch_norm(bn, z))
+    if not (bn.training and by_hand()) or isinstance(bn, SyncBatchNorm) and world()[1] > 1: return gated(shared_batch_norm(bn, z))
     mean, var = torch.zeros_like(bn.running_mean).repeat(2), torch.ones_like(bn.running_var).repeat(2)
     y = GatedNorm.apply(z, bn.weight.repeat(2), bn.bias.repeat(2), mean, var, bn.eps)
     move_statistics(bn, mean, var)
