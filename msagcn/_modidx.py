@@ -404,6 +404,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'msagcn.kernels.pointwise': ('kernels.html#pointwise', 'msagcn/kernels.py'),
                                 'msagcn.kernels.relu_add_relu': ('kernels.html#relu_add_relu', 'msagcn/kernels.py'),
                                 'msagcn.kernels.row_sums': ('kernels.html#row_sums', 'msagcn/kernels.py'),
+                                'msagcn.kernels.together': ('kernels.html#together', 'msagcn/kernels.py'),
                                 'msagcn.kernels.working': ('kernels.html#working', 'msagcn/kernels.py')},
             'msagcn.kinetics': { 'msagcn.kinetics._clip': ('kinetics.html#_clip', 'msagcn/kinetics.py'),
                                  'msagcn.kinetics._numbers': ('kinetics.html#_numbers', 'msagcn/kinetics.py'),

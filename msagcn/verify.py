@@ -90,7 +90,9 @@ def compare_losses(there: dict, here: list[str], steps: float = math.inf) -> lis
     n = int(min(len(there.get('first_losses') or ()), steps))
     if not n: return []
     a, b = ([float.fromhex(x) for x in xs[:n]] for xs in (there['first_losses'], here))
-    return [Compared(f'losses of the first {n} steps', apart(a, b))]
+    each = [apart([x], [y]) for x, y in zip(a, b)]
+    from_step = next((f', by more than {TOLERANCE:g} from step {i + 1} on' for i, x in enumerate(each) if x > TOLERANCE), '')
+    return [Compared(f'losses of the first {n} steps', apart(a, b), f'the first by {each[0]:.1e}{from_step}' if any(each) else '')]
 
 def compare_history(there, here, epochs: float = math.inf) -> list[Compared]:
     "Two tables of epochs, in the columns that both have; `here` a file, or rows."
