@@ -27,11 +27,11 @@ def listed_bodies(
 ) -> np.ndarray:         # (LISTED, F, 25, 3) float64, m
     "The bodies of a raw file by their places; `BadFile` where it is none."
     first, end, frames = read_frames(data, where)
-    at = [(m, f, block) for f, bodies in enumerate(frames) for m, (_, block) in enumerate(bodies[:LISTED])]
+    at = [(m, f, body) for f, bodies in enumerate(frames) for m, (_, body) in enumerate(bodies[:LISTED])]
     if not at: raise BadFile('nobody', f'{where}: no body in any frame')
-    m, f, blocks = np.array(at).T
+    m, f, bodies = np.array(at).T
     x = np.zeros((LISTED, len(frames), NTU25.V, 3))
-    x[m, f] = coordinates(data, first, end, blocks, where)
+    x[m, f] = coordinates(data, first, end, bodies, where)
     return x
 
 def two_bodies(

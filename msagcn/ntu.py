@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['MIN_FRAMES', 'SPREAD', 'INVALID', 'SPLITS', 'EXPECTED', 'PARTS', 'parse_name', 'Body', 'BadFile', 'read_frames',
-           'coordinates', 'read_skeleton', 'actors', 'denoise', 'clip_of', 'RawFile', 'raw_files', 'missing_names',
-           'choose', 'Bad', 'map_files', 'processes_for', 'checkpoints', 'likely_cause', 'prepare_ntu']
+           'coordinates', 'read_skeleton', 'actors', 'slots_of', 'denoise', 'clip_of', 'RawFile', 'raw_files',
+           'missing_names', 'choose', 'Bad', 'map_files', 'processes_for', 'checkpoints', 'likely_cause', 'prepare_ntu']
 
 # %% ../nbs/21_ntu.ipynb #0449813c
-import multiprocessing, os, re, signal, threading, zipfile, zlib
+import multiprocessing, os, re, signal, sys, threading, zipfile, zlib
 from collections import Counter, deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -43,8 +43,25 @@ def parse_name(
 _WIDEST = 15                             # characters of a word without its sign; 10 to that power is exact
 _INSIDE = np.tri(17, 16, -1, dtype=bool)[:, ::-1].copy().view('V16')[:, 0]        # by the size of a word, which of 16 places at the end are its own
 _TENS = 10.**np.arange(16)
-_PLACES = _TENS[::-1].copy()
-_DOTS = np.stack([np.ones(16), 15 - np.arange(16.)], 1).astype(np.float32)       # how many, and with how many places behind
+_POINT = np.array([[0x1f1e1d1c1b1a1918], [0x1716151413121110]], np.uint64)       # 16, and how many characters follow
+_PAIRS = [(2561, 8, 0x00ff00ff00ff00ff), (6553601, 16, 0x0000ffff0000ffff), (42949672960001, 32, 0x00000000ffffffff)]   # 1 + 10·2^8 …
+_PAIRS = [tuple(map(np.uint64, p)) for p in _PAIRS]
+
+def _halves(bytes16: np.ndarray) -> np.ndarray:                          # (n, 16) of a byte each -> (2, n) uint64
+    "The first and the last eight bytes as numbers, in two rows."
+    return np.ascontiguousarray(bytes16.view('<u8').T)
+
+def _points(dots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:          # (n, 16) bool -> (n,), (n,)
+    "How many points, and how many characters follow where there is one; of several it is only true that they are."
+    a, b = _halves(dots)*_POINT >> np.uint64(56)
+    return np.divmod((a + b).astype(np.uint16), 16)
+
+def _value(digits: np.ndarray) -> np.ndarray:                            # (n, 16) uint8, 0 to 9 -> (n,) float64
+    "The number that sixteen digits make."
+    v = _halves(digits)
+    for factor, shift, mask in _PAIRS:
+        v *= factor; v >>= shift; v &= mask
+    return v[0]*1e8 + v[1]
 
 def _words(
     text: np.ndarray,    # uint8
@@ -66,13 +83,14 @@ def _numbers(
     size = end - first - minus
     inside = _INSIDE[np.minimum(size, 16)].view(bool).reshape(-1, 16)
     dots = (chars == 46) & inside
-    digits = (chars - np.uint8(48))*(inside ^ dots)
-    n, behind = (dots @ _DOTS).T
+    digits = chars - np.uint8(48)
+    digits *= inside ^ dots
+    n, behind = _points(dots)
     plain = (size <= _WIDEST) & (size > n) & (n < 2)
-    if (odd := digits > 9).any(): plain &= ~odd.any(1)
-    whole, ten = digits @ _PLACES, _TENS[np.where(plain, behind, 0).astype(int)]      # the point takes a place in `whole`
+    if digits.max(initial=0) > 9: plain &= ~_halves(digits > 9).any(0)
+    whole, ten = _value(digits), _TENS[np.where(plain, behind, 0)]                    # the point takes a place in `whole`
     x = (whole - n*9*ten*np.floor(whole/(10*ten)))/ten
-    x = np.where(minus, -x, x)
+    np.negative(x, out=x, where=minus)
     for i in np.flatnonzero(~plain): x[i] = float(data[first[i]:end[i]])
     return x
 
@@ -95,15 +113,12 @@ def _count(word: bytes) -> int:
     if not word.isdigit(): raise ValueError(f'{word[:20].decode(errors="replace")} where a number of things is expected')
     return int(word)
 
-def read_frames(
-    data: bytes,         # the file
-    where: str,          # named in errors
-) -> tuple[np.ndarray, np.ndarray, list[list[tuple[bytes, int]]]]:   # where words begin and have ended; each frame's bodies: who, and the first word of the joints
-    "What stands where in a raw file, checked: complete, nothing behind, 25 joints; else `BadFile`."
+def _by_words(data: bytes, where: str):
+    "`read_frames` of any file: its words in their order, wherever lines end."
     first, end = _words(np.frombuffer(data, np.uint8))
     if not len(first): raise BadFile('empty', f'{where}: empty file')
     if b'_' in data: raise BadFile('not a number', f'{where}: an underscore in it, which no number has')
-    word, at, frame, frames, V = lambda k: data[first[k]:end[k]], 1, 0, [], NTU25.V
+    word, at, frame, frames, blocks, V = lambda k: data[first[k]:end[k]], 1, 0, [], [], NTU25.V
     try:
         for frame in range(_count(word(0))):
             bodies, at = _count(word(at)), at + 1
@@ -112,17 +127,64 @@ def read_frames(
                 joints, block = _count(word(at + _PER_BODY)), at + _PER_BODY + 1
                 if joints != V: raise BadFile('joint count', f'{where}: frame {frame}: {joints} joints, not {V}')
                 if block + _PER_JOINT*V > len(first): raise IndexError
-                frames[-1].append((word(at), block))
+                frames[-1].append((word(at), len(blocks)))
+                blocks.append(block)
                 at = block + _PER_JOINT*V
     except IndexError: raise BadFile('cut off', f'{where}: cut off in frame {frame} of {word(0)[:20].decode()}') from None
     except ValueError as e: raise BadFile('no count', f'{where}: frame {frame}: {e}') from e
     if at < len(first): raise BadFile('too long', f'{where}: goes on after its {word(0).decode()} frames ({len(first) - at} words more)')
-    return first, end, frames
+    k = np.array(blocks, int)[:, None, None] + _PER_JOINT*np.arange(V)[:, None] + np.arange(3)
+    return first[k], end[k], frames
 
-def coordinates(data: bytes, first: np.ndarray, end: np.ndarray, blocks, where: str) -> np.ndarray:     # (n, 25, 3) float64
-    "The joints that begin at some words, checked: numbers; else `BadFile`."
-    k = (np.array(blocks, int)[:, None, None] + _PER_JOINT*np.arange(NTU25.V)[:, None] + np.arange(3)).ravel()
-    try: x = _numbers(data, first[k], end[k])
+# %% ../nbs/21_ntu.ipynb #d8ab8cf3
+def _layout(text: np.ndarray):           # uint8
+    """Of a text whose words are parted by single spaces and ends of lines: where white characters stand, which of them is the first in each
+    line, where lines begin, and how many spaces they have. None for a text laid out otherwise."""
+    white = np.flatnonzero(text <= 32)
+    kind = text[white]
+    new = np.flatnonzero(kind == 10)
+    if len(new) < 2 or white[0] == 0 or white[-1] != len(text) - 1: return None
+    cr = int(kind[new[0] - 1] == 13)                                         # lines end with one character or with two
+    pairs, returns, spaces = (np.count_nonzero(x) for x in (np.diff(white) == 1, kind[new - 1] == 13, kind == 32))
+    if pairs != cr*len(new) or returns != cr*len(new) or spaces != len(white) - (1 + cr)*len(new): return None
+    after = np.concatenate([[0], new[:-1] + 1])
+    return white, after, np.concatenate([[0], white[new[:-1]] + 1]), new - cr - after
+
+def _by_lines(data: bytes):
+    "`read_frames` of a file with one record to a line, as the sensor's program writes it; None for any other."
+    text, V = np.frombuffer(data, np.uint8), NTU25.V
+    if (found := _layout(text)) is None: return None
+    white, after, start, spaces = found
+    body = np.flatnonzero(spaces == _PER_BODY - 1)                           # the bodies' first lines, (B,)
+    joints, line = body[:, None] + 2 + np.arange(V), np.arange(len(start))   # (B, 25)
+    if not data[:white[0]].isdigit() or len(body) and joints[-1, -1] > line[-1]: return None
+    wanted = np.zeros_like(spaces)
+    wanted[joints], wanted[body] = _PER_JOINT - 1, _PER_BODY - 1
+    frame = np.delete(line, np.concatenate([[0], body, body + 1, joints.ravel()]))                # the frames' first lines
+    n = text[start[frame]].astype(int) - 48                                  # bodies in a frame, one digit
+    if int(data[:white[0]]) != len(n) or (white[after[frame]] != start[frame] + 1).any() or ((n < 0) | (n > 9)).any(): return None
+    past = (2 + V)*(n.cumsum() - n)
+    if len(body) != n.sum() or (spaces != wanted).any() or (frame != 1 + np.arange(len(n)) + past).any(): return None
+    count, head = b'%d' % V, start[body + 1]                                 # the number of joints
+    if (white[after[body + 1]] != head + len(count)).any() or any((text[head + i] != c).any() for i, c in enumerate(count)): return None
+    who = [(data[i:j], b) for b, (i, j) in enumerate(zip(start[body].tolist(), white[after[body]].tolist()))]
+    ends, k = n.cumsum(), after[joints]
+    first, end = np.empty((2, *joints.shape, 3), int)
+    for i in range(3): end[..., i] = white[k + i]
+    first[..., 0], first[..., 1:] = start[joints], end[..., :2] + 1
+    return first, end, [who[e - m:e] for e, m in zip(ends.tolist(), n.tolist())]
+
+# %% ../nbs/21_ntu.ipynb #d6eb4945
+def read_frames(
+    data: bytes,         # the file
+    where: str,          # named in errors
+) -> tuple[np.ndarray, np.ndarray, list[list[tuple[bytes, int]]]]:   # where each body's coordinates begin and have ended, (B, 25, 3); each frame's bodies: who, and which of the B
+    "What stands where in a raw file, checked: complete, nothing behind, 25 joints; else `BadFile`."
+    return (b'_' not in data and _by_lines(data)) or _by_words(data, where)
+
+def coordinates(data: bytes, first: np.ndarray, end: np.ndarray, bodies: list[int], where: str) -> np.ndarray:     # (n, 25, 3) float64
+    "The joints of some bodies, checked: numbers; else `BadFile`."
+    try: x = _numbers(data, first[bodies].ravel(), end[bodies].ravel())
     except ValueError as e: raise BadFile('not a number', f'{where}: coordinates that are not numbers ({str(e)[:80]})') from e
     if not (np.abs(x) < 1e6).all(): raise BadFile('not finite', f'{where}: coordinates that are NaN, infinite or beyond all measure')
     return x.reshape(-1, NTU25.V, 3)
@@ -133,9 +195,9 @@ def read_skeleton(
 ) -> tuple[list[Body], int]:   # bodies in the order of first sight, and the number of frames that have any
     "A raw file's bodies, checked: as `read_frames` and `coordinates` do, and somebody in it; else `BadFile`."
     first, end, inside = read_frames(data, where)
-    seen, frames = {}, 0                                                     # who -> first frame, and where the joints begin
+    seen, frames = {}, 0                                                     # who -> first frame, and which bodies it is
     for bodies in inside:
-        for who, block in bodies: seen.setdefault(who, (frames, []))[1].append(block)
+        for who, body in bodies: seen.setdefault(who, (frames, []))[1].append(body)
         frames += len(bodies) > 0
     if not seen: raise BadFile('nobody', f'{where}: no body in any frame')
     x = coordinates(data, first, end, [k for _, b in seen.values() for k in b], where).astype(np.float32)
@@ -159,21 +221,19 @@ def actors(
     motion = {id(b): _motion(b.joints) for b in left}
     for b in list(left):
         if len(left) == 1: break
-        width, height = np.ptp(b.joints[..., :2], axis=1).T                              # (n,) each
+        xy = np.ascontiguousarray(b.joints[..., :2].transpose(1, 2, 0))                  # (25, 2, n): many numbers side by side
+        width, height = xy.max(0) - xy.min(0)                                            # (n,) each
         valid = width <= SPREAD*height
         if (~valid).mean() >= INVALID: left.remove(b)
         elif not valid.all(): motion[id(b)] = min(motion[id(b)], _motion(b.joints[valid]))
     return sorted(left, key=lambda b: -motion[id(b)])
 
 # %% ../nbs/21_ntu.ipynb #c941c75b
-def denoise(
-    bodies: list[Body],
+def slots_of(
+    left: list[Body],    # `actors`
     frames: int,         # that have bodies
-    where: str = 'clip', # named in errors
-) -> np.ndarray:         # (T, M, 25, 3) float32: M = 1 for a lone actor, else 2
-    "The actors of a clip in their slots."
-    if len(bodies) == 1: return bodies[0].joints[:, None]
-    left = actors(bodies, where)
+) -> np.ndarray:         # (T, M, 25, 3) float32
+    "Several bodies' actors in their slots."
     x = np.zeros((frames, min(len(left), 2), NTU25.V, 3), np.float32)
     slots = [(left[0].first, left[0].last), (0, 0)]
     x[left[0].first:left[0].last + 1, 0] = left[0].joints
@@ -184,6 +244,14 @@ def denoise(
                 slots[m] = min(first, b.first), max(last, b.last)
                 break
     return x[x.reshape(frames, -1).sum(1) != 0]
+
+def denoise(
+    bodies: list[Body],
+    frames: int,         # that have bodies
+    where: str = 'clip', # named in errors
+) -> np.ndarray:         # (T, M, 25, 3) float32: M = 1 for a lone actor, else 2
+    "The actors of a clip in their slots."
+    return bodies[0].joints[:, None] if len(bodies) == 1 else slots_of(actors(bodies, where), frames)
 
 # %% ../nbs/21_ntu.ipynb #7b43d66b
 def clip_of(
@@ -289,14 +357,16 @@ def _clip(
     "One file's clip."
     try:
         bodies, frames = read_skeleton(data := file.read(), file.where)
-        x = denoise(bodies, frames, file.where)
+        left = actors(bodies, file.where)
+        x = slots_of(left, frames) if len(bodies) > 1 else denoise(bodies, frames)
         short = sum(len(b.joints) <= MIN_FRAMES for b in bodies) if len(bodies) > 1 else 0
         facts = dict(empty=int(data.lstrip()[:20].split()[0]) - frames, lost=frames - len(x), bodies=len(bodies), short=short,
-                     wide=len(bodies) - short - len(actors(bodies)), actors=x.shape[1])
+                     wide=len(bodies) - short - len(left), actors=x.shape[1])
         return clip_of(x, pad_actor, file.where), facts
     except BadFile as e: return Bad(e.cause, str(e))
 
 _CHUNK = 32
+_START = 'fork' if sys.platform == 'linux' else 'spawn'      # as PyTorch's loader does: a process that is spawned takes seconds to import it
 
 def map_files(
     read,                # of one file, to be found by name in its module, or a partial of such
@@ -308,7 +378,7 @@ def map_files(
         try: yield from map(read, files)
         finally: _archive.cache_clear()
         return
-    with ProcessPoolExecutor(processes, multiprocessing.get_context('spawn'), _obey_parent) as pool:
+    with ProcessPoolExecutor(processes, multiprocessing.get_context(_START), _obey_parent) as pool:
         ahead = deque()
         try:
             for i in range(0, len(files), _CHUNK):
@@ -323,8 +393,9 @@ def map_files(
 def _each(read, files): return list(map(read, files))
 
 def _obey_parent():
-    "A key that stops is for the parent alone; where that is killed, its processes would wait for ever."
+    "A key that stops is for the parent alone; where that is killed, its processes would wait for ever; open archives are not shared."
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _archive.cache_clear()
     def wait(): multiprocessing.parent_process().join(); os._exit(1)
     threading.Thread(target=wait, daemon=True).start()
 
