@@ -741,6 +741,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'msagcn.train._train_epoch': ('train.html#_train_epoch', 'msagcn/train.py'),
                               'msagcn.train.epoch_order': ('train.html#epoch_order', 'msagcn/train.py'),
                               'msagcn.train.fit': ('train.html#fit', 'msagcn/train.py'),
+                              'msagcn.train.keep_memory': ('train.html#keep_memory', 'msagcn/train.py'),
                               'msagcn.train.learning_rate': ('train.html#learning_rate', 'msagcn/train.py'),
                               'msagcn.train.load_state': ('train.html#load_state', 'msagcn/train.py'),
                               'msagcn.train.make_optimiser': ('train.html#make_optimiser', 'msagcn/train.py'),

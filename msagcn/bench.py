@@ -34,7 +34,7 @@ from .msagcn import MSAGCN, StageGraphConv
 from .msg3d import MSG3D
 from .parameters import Count, Model, Parameters
 from .skeleton import NTU25, UCLA20
-from .train import Plan, fit, make_optimiser, precision_context
+from .train import Plan, fit, keep_memory, make_optimiser, precision_context
 
 # %% ../nbs/67_bench.ipynb #04146a46
 SHAPES = {'ntu': (60, NTU25, 64, 2), 'nw_ucla': (10, UCLA20, 52, 1)}             # classes, skeleton, T, M
@@ -231,6 +231,7 @@ def network_step(w: Work):       # a function that returns seconds
     settle(model, x[:2] if len(x) > 1 else x.repeat(2, 1, 1, 1, 1))
     plan = Plan(precision=w.precision)
     optimiser = make_optimiser(model, plan) if w.optimiser else None
+    if w.by == 'ours' and w.task == 'train' and w.device == 'cpu': keep_memory()         # as `fit` does
     if w.mode == 'folded': model = fold(model)
     run = torch.compile(model) if w.mode == 'compile' else model.train(w.task == 'train')
     model.train(w.task == 'train')

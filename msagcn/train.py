@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['FIRST', 'Plan', 'learning_rate', 'epoch_order', 'save_state', 'load_state', 'read_progress', 'make_optimiser',
-           'precision_context', 'fit']
+           'precision_context', 'keep_memory', 'fit']
 
 # %% ../nbs/50_train.ipynb #cbc4d372
-import json, math, time
+import ctypes, json, math, time
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -106,6 +106,15 @@ def precision_context(plan: Plan, device: torch.device):
     if plan.precision == 'fp16' and device.type != 'cuda': raise MsagcnError('precision: fp16 needs a GPU; bf16 works on processors')
     return torch.autocast(device.type, {'bf16': torch.bfloat16, 'fp16': torch.float16}[plan.precision])
 
+# %% ../nbs/50_train.ipynb #85b14aef
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4        # names of settings in glibc's malloc.h
+
+def keep_memory() -> bool:       # whether there was such a C library
+    "Let this process use again, for as long as it lives, what memory it has freed."
+    try: mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError): return False                    # another library, another system
+    return all([mallopt(_MMAP_MAX, 0), mallopt(_TRIM_THRESHOLD, -1), mallopt(_TOP_PAD, 64 << 20)])
+
 # %% ../nbs/50_train.ipynb #e83d7073
 FIRST = 8                        # steps whose losses are kept
 
@@ -126,6 +135,7 @@ def fit(
     if plan.batch_size % (world()[1]*plan.accumulate):
         raise MsagcnError(f'batch_size: {plan.batch_size} cannot be shared equally by {world()[1]} processes and accumulate {plan.accumulate}')
     precision_context(plan, s.device)
+    if s.device.type == 'cpu': keep_memory()
     if plan.sync_bn: synchronise(model)
     optimiser = make_optimiser(model, plan)
     scaler = torch.amp.GradScaler(s.device.type, enabled=plan.precision == 'fp16')
