@@ -157,7 +157,7 @@ def _by_lines(data: bytes):
     white, after, start, spaces = found
     body = np.flatnonzero(spaces == _PER_BODY - 1)                           # the bodies' first lines, (B,)
     joints, line = body[:, None] + 2 + np.arange(V), np.arange(len(start))   # (B, 25)
-    if not data[:white[0]].isdigit() or len(body) and joints[-1, -1] > line[-1]: return None
+    if white[0] > 9 or not data[:white[0]].isdigit() or len(body) and joints[-1, -1] > line[-1]: return None
     wanted = np.zeros_like(spaces)
     wanted[joints], wanted[body] = _PER_JOINT - 1, _PER_BODY - 1
     frame = np.delete(line, np.concatenate([[0], body, body + 1, joints.ravel()]))                # the frames' first lines
