@@ -114,12 +114,15 @@ def test_what_is_no_run(capfd, reports, embedded):
 
 
 def test_the_committed_small_run(capfd, tmp_path):
-    """The run that README shows, on data that are generated here. On another processor, or by faster code, sums are rounded otherwise, which
-    training amplifies from step to step; the loss before any weight has moved is the same but for rounding."""
+    """The run that README shows, on data that are generated here: where it was recorded, the same in every bit. On another processor sums are
+    rounded otherwise, which training amplifies from step to step; there the loss before any weight has moved is the same but for rounding.
+    Code that rounds otherwise needs the run recorded anew."""
     run = need(ROOT / 'reports/runs/msagcn-embedded-short-joint-s1', 'small run')
     from msagcn.experiment import PrepareParameters, prepare
     prepare(PrepareParameters(data_dir=str(tmp_path)))
     status, said, _ = verify(capfd, ROOT / 'reports', tmp_path, run.name, steps=8)
     with capfd.disabled(): print(f'\n{said}')
-    first = re.search(r'first 8 steps: (equal|apart by .* \(the first by ([^,)]+))', said)
-    assert first and float(first[2] or 0) < 1e-5
+    if re.search('not as recorded: (processor|capability|device|torch)', said):
+        first = re.search(r'first 8 steps: (equal|apart by .* \(the first by ([^,)]+))', said)
+        assert first and float(first[2] or 0) < 1e-5
+    else: assert f'{run.name}: bit-equal' in said
