@@ -15,7 +15,8 @@ import numpy as np
 from . import __version__
 from .clips import ClipWriter, is_prepared
 from .core import MsagcnError, Progress, content_hash
-from .ntu import Bad, BadFile, RawFile, map_files, processes_for, raw_files
+from .ntu import Bad, RawFile, map_files, processes_for, raw_files
+from .ntu_text import BadFile
 from .skeleton import OPENPOSE18
 
 # %% ../nbs/35_kinetics.ipynb #e1f76fc3

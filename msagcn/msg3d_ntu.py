@@ -14,8 +14,8 @@ from . import __version__
 from .clips import ClipWriter, is_prepared
 from .core import MsagcnError, Progress, content_hash
 from .mmaction import turn_to
-from .ntu import (EXPECTED, PARTS, SPLITS, Bad, BadFile, RawFile, choose, coordinates, likely_cause, map_files, missing_names, parse_name,
-                        processes_for, raw_files, read_frames)
+from .ntu import EXPECTED, PARTS, SPLITS, Bad, RawFile, choose, likely_cause, map_files, missing_names, parse_name, processes_for, raw_files
+from .ntu_text import BadFile, coordinates, read_frames
 from .skeleton import NTU25
 
 # %% ../nbs/34_msg3d_ntu.ipynb #5a982392
@@ -27,11 +27,11 @@ def listed_bodies(
 ) -> np.ndarray:         # (LISTED, F, 25, 3) float64, m
     "The bodies of a raw file by their places; `BadFile` where it is none."
     first, end, frames = read_frames(data, where)
-    at = [(m, f, body) for f, bodies in enumerate(frames) for m, (_, body) in enumerate(bodies[:LISTED])]
+    at = [(m, f, block) for f, bodies in enumerate(frames) for m, (_, block) in enumerate(bodies[:LISTED])]
     if not at: raise BadFile('nobody', f'{where}: no body in any frame')
-    m, f, bodies = np.array(at).T
+    m, f, blocks = np.array(at).T
     x = np.zeros((LISTED, len(frames), NTU25.V, 3))
-    x[m, f] = coordinates(data, first, end, bodies, where)
+    x[m, f] = coordinates(data, first, end, blocks, where)
     return x
 
 def two_bodies(

@@ -20,7 +20,7 @@ from msagcn.experiment import PrepareParameters, TrainParameters, findings, pred
 from msagcn.feed import batch, fed_store
 from msagcn.kinetics import EXPECTED, likely_cause, prepare_kinetics, read_video
 from msagcn.mmaction import mmaction_batch
-from msagcn.ntu import BadFile
+from msagcn.ntu_text import BadFile
 
 PARENTS = [0, 0, 1, 2, 3, 1, 5, 6, 2, 8, 9, 5, 11, 12, 0, 0, 14, 15]
 

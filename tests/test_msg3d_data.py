@@ -16,7 +16,8 @@ from msagcn.experiment import PrepareParameters, TrainParameters, findings, pred
 from msagcn.feed import batch, fed_store
 from msagcn.mmaction import mmaction_batch, pre_normalise_2d, read_mmaction, turn_to, unpacked
 from msagcn.msg3d_ntu import clip_of, listed_bodies, prepare_msg3d_ntu, two_bodies
-from msagcn.ntu import BadFile, denoise, prepare_ntu, read_skeleton
+from msagcn.ntu import denoise, prepare_ntu
+from msagcn.ntu_text import BadFile, read_skeleton
 from msagcn.raw_ntu import names_of, raw_clip, write_raw_ntu
 
 RAW = {b: SHARED / 'golden' / f / 'raw.zip' for b, f in (('ntu60', 'ntu_mini'), ('ntu120', 'ntu120_mini'))}

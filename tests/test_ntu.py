@@ -20,7 +20,8 @@ from msagcn import ntu
 from msagcn.clips import load_clips, split
 from msagcn.core import MsagcnError, content_hash
 from msagcn.ctr_gcn import read_npz, write_npz
-from msagcn.ntu import BadFile, Body, actors, clip_of, denoise, missing_names, prepare_ntu, raw_files, read_skeleton
+from msagcn.ntu import actors, clip_of, denoise, missing_names, prepare_ntu, raw_files
+from msagcn.ntu_text import BadFile, Body, read_skeleton
 
 GOLDEN = SHARED / 'golden'
 MINI = {'ntu60': GOLDEN / 'ntu_mini', 'ntu120': GOLDEN / 'ntu120_mini'}

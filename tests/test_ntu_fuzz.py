@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 import oracle_ntu
 from msagcn.clips import load_clips
 from msagcn.core import MsagcnError
-from msagcn.ntu import BadFile, clip_of, denoise, prepare_ntu, read_skeleton
+from msagcn.ntu import clip_of, denoise, prepare_ntu
+from msagcn.ntu_text import BadFile, read_skeleton
 from msagcn.raw_ntu import raw_clip
 
 SECONDS = float(os.environ.get('FUZZ_SECONDS', 20))

@@ -12,7 +12,8 @@ import oracle_ntu
 from conftest import SHARED, need
 from msagcn.clips import load_clips
 from msagcn.core import MsagcnError
-from msagcn.ntu import clip_of, denoise, prepare_ntu, read_skeleton
+from msagcn.ntu import clip_of, denoise, prepare_ntu
+from msagcn.ntu_text import read_skeleton
 from msagcn.raw_ntu import names_of, raw_clip, skeleton_text, write_raw_ntu
 from msagcn.synthetic import generator
 
