@@ -76,5 +76,5 @@ def ring_adjacency(
     d = hop_distance(skeleton, window)
     A = np.stack([(d == k) | (d == 0) for k in range(scales)])
     if normalize == 'column': return (A/A.sum(2, keepdims=True)).astype(np.float32)
-    root = np.power(A.sum(2), -.5, dtype=np.float32)                                     # (K, window·V)
+    root = (A.sum(2)**-.5).astype(np.float32)     # (K, window·V), rounded once: float32's own power differs by processor
     return root[:, :, None]*A.astype(np.float32)*root[:, None]

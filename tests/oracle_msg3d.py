@@ -14,9 +14,9 @@ def powers(A, K):
 
 
 def symmetric(A):
-    "D^-1/2 A D^-1/2 for each scale, in float32 as the authors compute it."
+    "D^-1/2 A D^-1/2 for each scale, in float32 as the authors compute it, the root rounded once (float32's own power differs by processor)."
     A = A.astype(np.float32)
-    D = np.stack([np.diag(a.sum(-1) ** np.float32(-.5)) for a in A])
+    D = np.stack([np.diag((a.sum(-1).astype(float) ** -.5).astype(np.float32)) for a in A])
     return torch.tensor(D @ A @ D)
 
 

@@ -2,18 +2,35 @@
 and the literal network at other sizes. Their tensors are pieces of ours, so gradients are cut up and compared name by name."""
 import copy
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from conftest import SHARED, need
+from msagcn.graph import ring_adjacency
 from msagcn.msg3d import MSG3D
 from msagcn.msg3d_names import from_names, load_msg3d, their_names, to_names
 from msagcn.skeleton import COCO17, NTU25, NTU25_MMACTION2, OPENPOSE18, UCLA20
 from oracle_msg3d import LiteralMSG3D, fill_input, fill_state
 
 GOLDEN = {'official_ntu': ('official', NTU25), 'mmaction2_coco': ('mmaction2', COCO17)}
+
+
+@pytest.fixture
+def rings_as_recorded(monkeypatch):
+    """The golden numbers come from a processor with AVX-512, where numpy's float32 power −½ is one last bit low at 6 and high at 7.
+    Ours is rounded once, on every processor alike; that bit is 4e-8 of the activations and up to 2e-6 of the gradients."""
+    def rings(skeleton, scales, normalize='symmetric', window=1):
+        A = ring_adjacency(skeleton, scales, normalize, window)
+        if normalize == 'column': return A
+        joined = A > 0
+        degree = joined.sum(2)
+        root = (degree**-.5).astype(np.float32)
+        for n, towards in ((6, 0), (7, 1)): root[degree == n] = np.nextafter(np.float32(n**-.5), np.float32(towards))
+        return root[:, :, None]*joined*root[:, None]
+    monkeypatch.setattr('msagcn.msg3d.ring_adjacency', rings)
 
 
 def rel(got, want): return ((got - want).abs().max() / want.abs().max()).item()
@@ -41,7 +58,7 @@ def watched(model, x):
 
 
 @pytest.mark.parametrize('name', GOLDEN)
-def test_golden_files(name):
+def test_golden_files(name, rings_as_recorded):
     form, skeleton = GOLDEN[name]
     golden = need(SHARED / 'golden', 'golden files')
     io = load_file(need(golden / f'msg3d_{name}_io.safetensors', 'golden'))
@@ -58,7 +75,7 @@ def test_golden_files(name):
     loss.backward()
     errors |= {'train logits': rel(logits, io['train.logits']), 'loss': rel(loss, io['train.loss'])}
     print(name, {k: f'{e:.1e}' for k, e in sorted(errors.items())})
-    assert len(errors) >= 10 and max(errors.values()) <= 1e-7, errors
+    assert len(errors) >= 10 and max(errors.values()) <= 1e-12, errors
 
     want = {k.removeprefix('train.gradnorm.'): v.item() for k, v in io.items() if k.startswith('train.gradnorm.')}
     got = {k: g.norm().item() for k, g in their_gradients(model, form).items()}
@@ -85,7 +102,7 @@ FILE_FREE = {      # logits[0, :n], sum of all logits, logits[0, :n] in training
 
 
 @pytest.mark.parametrize('name', FILE_FREE)
-def test_file_free_fill(name):
+def test_file_free_fill(name, rings_as_recorded):
     shape, size, first, total, train = FILE_FREE[name]
     model = filled(*shape, **size).eval()
     x = fill_input(2, 3, 20, shape[2].V, 2)
