@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from conftest import ROOT, sh
-from msagcn.bench import COLUMNS, Work, count, keep_rows, network_step
+from msagcn.bench import COLUMNS, count, keep_rows
+from msagcn.contenders import Work, network_step
 from msagcn.core import MsagcnError
 from msagcn.fold import fold
 from msagcn.msagcn import MSAGCN
