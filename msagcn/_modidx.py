@@ -678,6 +678,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'msagcn.streams.ClipStore.at': ('streams.html#clipstore.at', 'msagcn/streams.py'),
                                 'msagcn.streams.ClipStore.device': ('streams.html#clipstore.device', 'msagcn/streams.py'),
                                 'msagcn.streams._centred': ('streams.html#_centred', 'msagcn/streams.py'),
+                                'msagcn.streams._floyd': ('streams.html#_floyd', 'msagcn/streams.py'),
                                 'msagcn.streams.as_stream': ('streams.html#as_stream', 'msagcn/streams.py'),
                                 'msagcn.streams.batch': ('streams.html#batch', 'msagcn/streams.py'),
                                 'msagcn.streams.bone_matrix': ('streams.html#bone_matrix', 'msagcn/streams.py'),

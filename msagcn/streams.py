@@ -33,7 +33,8 @@ class ClipStore:
     def device(self): return self.labels.device
     def at(self, frames: Tensor) -> Tensor:
         "Frames by their numbers (…), on the device: (…, M, V, C)."
-        return self.frames[frames.to(self.frames.device)].to(self.device, self.dtype)
+        found = self.frames.index_select(0, frames.flatten().to(self.frames.device))
+        return found.view(*frames.shape, *found.shape[1:]).to(self.device, self.dtype)
 
 def store(clips: Clips, device='cpu', dtype=torch.float32, centred: bool = True) -> ClipStore:
     "Move a data set to a device; `centred` subtracts from each clip the skeleton's centre joint of its first body in its first frame."
@@ -68,12 +69,20 @@ def random_frames(
 ) -> Tensor:             # (N, T), sorted
     "Frames drawn without replacement from an urn that holds each frame `copies` times."
     keys = [k[:, None] if isinstance(k, Tensor) else k for k in keys]
-    j = (lengths*copies)[:, None] - T + torch.arange(T, device=lengths.device)           # (N, T)
-    draws = keyed_integers(j + 1, *keys, torch.arange(T, device=lengths.device))
-    for i in range(1, T):
-        taken = (draws[:, :i] == draws[:, i:i + 1]).any(1)
-        draws[:, i] = torch.where(taken, j[:, i], draws[:, i])
-    return (draws//copies).sort(1).values
+    i = torch.arange(T, device=lengths.device)
+    j = (lengths*copies)[:, None] - T + i                                                 # (N, T)
+    draws = keyed_integers(j + 1, *keys, i)
+    return (_floyd(draws, j)//copies).sort(1).values
+
+def _floyd(draws, j) -> Tensor:                                                           # (N, T)
+    "The draws, and j in place of each that is there already."
+    order, i = draws.sort(dim=1, stable=True), torch.arange(draws.shape[1], device=draws.device)
+    twice = torch.zeros_like(draws, dtype=torch.bool).scatter_(1, order.indices[:, 1:], order.values.diff(dim=1) == 0)
+    earlier = draws - j[:, :1]                                                            # the draw whose j this is
+    replaced, before = twice, None
+    while before is None or not torch.equal(replaced, before):
+        before, replaced = replaced, twice | (earlier >= 0) & (earlier < i) & replaced.gather(1, earlier.clamp(0))
+    return torch.where(replaced, j, draws)
 
 # %% ../nbs/24_streams.ipynb #dfbd0dab
 def turn_xy(
@@ -85,12 +94,13 @@ def turn_xy(
     return torch.stack([cy, sx*sy, -cx*sy, zero, cx, sx, sy, -sx*cy, cx*cy], 1).view(-1, 3, 3)
 
 def scale_to_unit(
-    x: Tensor,           # (N, L, M, V, C), all frames of each clip
+    x: Tensor,           # (N, C, any number) coordinates
+    low: Tensor,         # (N, C)
+    high: Tensor,        # (N, C)
 ) -> Tensor:
-    "Each clip and axis to [-1, 1] by its minimum and maximum; a constant axis to 0."
-    low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
-    span = high - low
-    return torch.where(span > 0, (x - low)/torch.where(span > 0, span, 1)*2 - 1, 0)
+    "Each clip and axis from [low, high] to [-1, 1]; a constant axis to 0."
+    low, span = low[..., None], (high - low)[..., None]
+    return (x - low).div_(span.where(span > 0, 1)).mul_(2).sub_((span > 0).to(x.dtype))
 
 # %% ../nbs/24_streams.ipynb #eae19768
 STREAMS = {'joint': (None, False), 'bone': ('default', False), 'joint_motion': (None, True),
@@ -129,11 +139,15 @@ def batch(
     lengths = s.lengths[clips]
     every = torch.arange(int(lengths.max()), device=s.device)
     x = s.at(s.starts[clips][:, None] + torch.minimum(every, lengths[:, None] - 1))       # (N, L, M, V, C), last frame repeated
+    N, L, M, V, C = x.shape
+    x = x.view(N, -1, C).mT                                                               # (N, C, L·M·V)
     if augment is None: frames = even_frames(lengths, T)
     else:
         seed, passes = augment[0], torch.as_tensor(augment[1], device=s.device).expand(len(clips))
         degrees = keyed_integers(121, seed, passes[:, None], clips[:, None], 1, torch.arange(2, device=s.device)) - 60
-        x = torch.einsum('nlmvc,ncd->nlmvd', x, turn_xy(degrees.to(x.dtype)))
+        x = turn_xy(degrees.to(x.dtype)).mT.bmm(x)
         frames = random_frames(lengths, T, seed, passes, clips, 2)
-    x = scale_to_unit(x)[torch.arange(len(x), device=s.device)[:, None], frames]          # (N, T, M, V, C)
-    return as_stream(x.permute(0, 4, 1, 3, 2), stream, s.skeleton).contiguous()
+    rows = L*torch.arange(N*C, device=s.device).view(N, C, 1) + frames[:, None]           # of (N·C·L, M·V)
+    picked = x.reshape(-1, M*V).index_select(0, rows.flatten()).view(N, C, -1)
+    x = scale_to_unit(picked, x.amin(2), x.amax(2)).view(N, C, T, M, V)                   # by all frames, not only by those picked
+    return as_stream(x.mT, stream, s.skeleton).contiguous()
