@@ -167,6 +167,8 @@ def compare(p: BenchParameters, task: str, model: str, batch: int) -> list[dict]
     others = (['literal'] if p.literal_dir else []) + [d for d in p.reference_dirs if model in known_reference(d)[1] and p.shape == 'ntu' and not (p.frames or p.width)]
     works = [_work(p, task, model, batch, mode=m, precision=q) for q in p.precisions for m in _modes(p, task, model)]
     works += [_work(p, task, model, batch, by=o, precision=q) for o in others for q in p.precisions]
+    if task == 'train' and p.literal_dir and pick_device(p.device).type == 'cpu':
+        works.append(_work(p, task, model, batch, by='literal', precision=p.precisions[0], mode='keep_memory'))
     done = alternate(works, p.rounds, p.start_seconds, f'{task} {model} {batch}')
     named = lambda c: model if c.w.mode == 'eager' else f'{model}, {c.w.mode}'
     return [row(p, task, named(a), batch, a.w.precision, a.seconds, name_of(b.w), b.seconds, a.mib, b.mib) for a in done if a.w.by == 'ours'

@@ -127,7 +127,8 @@ def network_step(w: Work):       # a function that returns seconds
     settle(model, x[:2] if len(x) > 1 else x.repeat(2, 1, 1, 1, 1))
     plan = Plan(precision=w.precision)
     optimiser = make_optimiser(model, plan) if w.optimiser else None
-    if w.by == 'ours' and w.task == 'train' and w.device == 'cpu': keep_memory()         # as `fit` does
+    fits = w.by == 'ours' and w.task == 'train'                                          # `fit` keeps memory, others' programs do not
+    if w.device == 'cpu' and (fits or w.mode == 'keep_memory'): keep_memory()
     if w.mode == 'folded': model = fold(model)
     run = torch.compile(model) if w.mode == 'compile' else model.train(w.task == 'train')
     model.train(w.task == 'train')
