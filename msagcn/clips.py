@@ -150,8 +150,9 @@ class ClipWriter:
         **facts,                         # for the caller, kept in `rows` and the journal, not in the manifest
     ) -> None:
         "Append a clip."
-        stored = np.ascontiguousarray(x, self.dtype)
+        with np.errstate(over='ignore'): stored = np.ascontiguousarray(x, self.dtype)
         if stored.shape[1:] != self.shape or not len(x): raise MsagcnError(f'{name}: frames {x.shape}, not T, {", ".join(map(str, self.shape))}')
+        if np.isinf(stored).any(): raise MsagcnError(f'{name}: a coordinate of {np.abs(x).max():g} is too large for {self.dtype}')
         if self.dtype == np.float16: facts['error'] = float(np.abs(stored - x).max())
         self._write(self._frames, stored.data)
         self._row(dict(name=name, label=int(label), subject=int(subject), part=part, frames=len(x), hash=hash or content_hash(stored), **facts))
@@ -222,7 +223,7 @@ def load_clips(folder) -> Clips:
     "A prepared data set; its frames stay in their file and are mapped into memory."
     folder = Path(folder)
     if not (folder/'manifest.json').exists():
-        raise MsagcnError(f'{folder}: no prepared data here (no manifest.json); run msagcn prepare first')
+        raise MsagcnError(f'{folder}: no prepared data here (no manifest.json); first run msagcn prepare -p benchmark {folder.name} -p data_dir {folder.parent}')
     m = read_json(folder/'manifest.json')
     try: frames = np.load(folder/'frames.npy', mmap_mode='c')                        # what is changed is changed in memory only
     except (OSError, ValueError, EOFError) as e:

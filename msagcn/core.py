@@ -26,6 +26,7 @@ def whole_file(
 ):
     "Yield a temporary path in the same folder; on success it becomes `path`, on any failure it goes."
     path = Path(path)
+    if os.path.isdir(path): raise MsagcnError(f'{path}: is a folder')
     temporary = path.with_name(f'.{path.name}.part')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

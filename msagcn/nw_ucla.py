@@ -7,6 +7,7 @@ __all__ = ['CLASSES', 'TEST_VIEW', 'URL', 'parse_name', 'parse_clip', 'raw_files
 
 # %% ../nbs/22_nw_ucla.ipynb #e38a377e
 import json, re, urllib.request, zipfile, zlib
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -33,6 +34,8 @@ def parse_name(
     return list(CLASSES).index(action), subject, view
 
 # %% ../nbs/22_nw_ucla.ipynb #7f628c5d
+def _stem(path: str) -> str: return PurePosixPath(path.rpartition(':')[2]).stem          # an archive's own name ends in a colon
+
 def parse_clip(
     data: bytes,         # the file
     path: str,           # named in errors
@@ -49,7 +52,7 @@ def parse_clip(
     if x.ndim != 3 or x.shape[1:] != (UCLA20.V, 3): raise MsagcnError(f'{path}: skeletons are {"×".join(map(str, x.shape))}, not T×20×3')
     if not np.isfinite(x).all(): raise MsagcnError(f'{path}: coordinates that are NaN or infinite (frame {np.argwhere(~np.isfinite(x))[0][0]})')
     if not named: return x[:, None]
-    label = parse_name(PurePosixPath(path).stem)[0]
+    label = parse_name(_stem(path))[0]
     if 'label' in clip and clip['label'] != label + 1:
         raise MsagcnError(f"{path}: label {clip['label']} where the name says {label + 1}")
     return x[:, None]
@@ -62,7 +65,7 @@ def raw_files(
     source = Path(source)
     if source.is_dir():
         folder = source/'all_sqe' if (source/'all_sqe').is_dir() else source
-        for p in sorted(folder.glob('*.json')): yield str(p), p.read_bytes
+        for p in sorted(folder.glob('[!.]*.json')): yield str(p), p.read_bytes
     elif source.exists():
         try: archive = zipfile.ZipFile(source)
         except (zipfile.BadZipFile, OSError) as e: raise MsagcnError(f'{source}: not a zip archive ({e}); was a web page saved?') from e
@@ -70,7 +73,7 @@ def raw_files(
             for name in sorted(n for n in archive.namelist() if not n.endswith('/') and '__MACOSX' not in n):
                 path = PurePosixPath(name.replace('\\', '/'))
                 if path.is_absolute() or '..' in path.parts or ':' in name: raise MsagcnError(f'{source}: path that climbs out: {name}')
-                if path.suffix == '.json': yield f'{source}:{name}', lambda name=name: archive.read(name)
+                if path.suffix == '.json' and path.name[0] != '.': yield f'{source}:{name}', lambda name=name: archive.read(name)
     else: raise MsagcnError(f'{source}: no such file or folder (raw NW-UCLA: see DATA.md)')
 
 # %% ../nbs/22_nw_ucla.ipynb #66c8d275
@@ -83,11 +86,13 @@ def read_nw_ucla(
     if not files: raise MsagcnError(f'{source}: no .json clips in it')
     with Progress(len(files), 'reading') as bar:
         for path, x in _read(source):
-            name = PurePosixPath(path).stem
+            name = _stem(path)
             if name in seen: raise MsagcnError(f'{path}: the name was there before ({seen[name]})')
             seen[name] = path
             rows.append((name, *parse_name(name), x)); bar.step()
     names, labels, subjects, views, frames = zip(*sorted(rows, key=lambda r: r[0]))
+    if TEST_VIEW not in views: raise MsagcnError(f'{source}: no clips of view {TEST_VIEW}, which are for testing')
+    if set(views) == {TEST_VIEW}: raise MsagcnError(f'{source}: no clips of views 1 and 2, which are for training')
     return Clips(benchmark, UCLA20.name, list(CLASSES.values()), list(names), np.array(labels), np.array(subjects),
                  ['test' if v == TEST_VIEW else 'train' for v in views], [content_hash(x) for x in frames],
                  np.array([len(x) for x in frames]), np.concatenate(frames))
@@ -105,15 +110,21 @@ def download(
     target,              # where the zip shall stand
     url: str = URL,
 ) -> Path:
-    "Fetch the archive, whole or not at all; an existing file is kept."
+    "Fetch the archive, whole or not at all; an existing file is kept. Returns `target`."
     target = Path(target)
     if target.exists(): return target
     try:
         with urllib.request.urlopen(url, timeout=60) as r, whole_file(target) as part, open(part, 'wb') as f:
             with Progress(int(r.headers.get('Content-Length') or 0) >> 20, 'MiB downloaded') as bar:
-                while block := r.read(1 << 20): f.write(block); bar.step()
+                for block in _blocks(r): f.write(block); bar.step()
             f.flush()
             if not zipfile.is_zipfile(part): raise MsagcnError(f'{url}: sent something that is not a zip archive')
-    except (OSError, MsagcnError) as e:
+    except (OSError, HTTPException, MsagcnError) as e:
         raise MsagcnError(f'{target}: download failed ({e}); fetch all_sqe.zip in a browser from {url} and put it there') from e
     return target
+
+def _blocks(response):
+    "What comes, a MiB at a time; where it breaks off, the fault is not with the file that it goes to."
+    try:
+        while block := response.read(1 << 20): yield block
+    except (OSError, HTTPException) as e: raise MsagcnError(str(e)) from e

@@ -65,12 +65,12 @@ def random_frames(
     lengths: Tensor,     # (N,)
     T: int,
     *keys: int|Tensor,   # of the random numbers; tensors are (N,)
-    copies: int = 100,   # how often each frame is in the urn
+    copies: int = 100,   # how often each frame is in the urn; T times, where the urn would hold less than T
 ) -> Tensor:             # (N, T), sorted
     "Frames drawn without replacement from an urn that holds each frame `copies` times."
     keys = [k[:, None] if isinstance(k, Tensor) else k for k in keys]
-    i = torch.arange(T, device=lengths.device)
-    j = (lengths*copies)[:, None] - T + i                                                 # (N, T)
+    copies, i = torch.where(lengths*copies < T, T, copies)[:, None], torch.arange(T, device=lengths.device)
+    j = lengths[:, None]*copies - T + i                                                   # (N, T)
     draws = keyed_integers(j + 1, *keys, i)
     return (_floyd(draws, j)//copies).sort(1).values
 
@@ -136,6 +136,7 @@ def batch(
     augment: tuple|None = None,  # (seed, pass) in training, the pass a number or (N,); None: no turning, even frames
 ) -> Tensor:                     # (N, C, T, V, M) float32
     "Network input for some clips."
+    if s.channels != 'xyz': raise MsagcnError(f'feed: nw_ucla wants channels xyz, not {s.channels}')
     lengths = s.lengths[clips]
     every = torch.arange(int(lengths.max()), device=s.device)
     x = s.at(s.starts[clips][:, None] + torch.minimum(every, lengths[:, None] - 1))       # (N, L, M, V, C), last frame repeated

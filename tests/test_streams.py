@@ -9,7 +9,7 @@ from conftest import SHARED, need
 from msagcn.clips import leaked, split
 from msagcn.core import keyed_integers
 from msagcn.nw_ucla import read_nw_ucla
-from msagcn.streams import STREAMS, batch, random_frames, store
+from msagcn.streams import STREAMS, _floyd, batch, random_frames, store
 
 ARCHIVE = SHARED / 'data/nw_ucla/all_sqe.zip'
 
@@ -45,8 +45,9 @@ def test_the_leak(ucla):
 def test_every_clip_of_the_archive_is_read_as_it_stands(ucla):
     import json
     with zipfile.ZipFile(ARCHIVE) as z:
-        for path in z.namelist()[100:1000:111]:
-            if not path.endswith('.json'): continue
+        paths = [p for p in z.namelist() if p.endswith('.json')]
+        assert sorted(p.rpartition('/')[2][:-5] for p in paths) == ucla.names and len(paths) == 1484
+        for path in paths:
             clip, name = json.loads(z.read(path)), path.rpartition('/')[2][:-5]
             i = ucla.names.index(name)
             assert np.array_equal(ucla[name][:, 0], clip['skeletons']) and ucla.labels[i] == clip['label'] - 1
@@ -94,6 +95,31 @@ def test_angles_and_frames_are_drawn_as_the_feeder_draws_them(kept):
     assert (long - 1).abs().max() < .35
     few = random_frames(torch.ones(50, dtype=torch.long)*2, 52, 9, torch.zeros(50, dtype=torch.long), torch.arange(50), 2, copies=26)
     assert (few.sum(1) == 26).all()                                                  # an urn of 52 is emptied: without replacement
+
+
+def test_an_urn_that_is_too_small_is_filled_up_and_no_other_changes():
+    "A clip of length L with T > 100 L had frames below zero; all that worked before gives the same bits."
+    def before(lengths, T, *keys):
+        keys, i = [k[:, None] if isinstance(k, torch.Tensor) else k for k in keys], torch.arange(T)
+        j = (lengths*100)[:, None] - T + i
+        return (_floyd(keyed_integers(j + 1, *keys, i), j)//100).sort(1).values
+    lengths = torch.tensor([1, 2, 3, 4, 5, 10, 52, 201]).repeat(20)
+    clips = torch.arange(len(lengths))
+    for T in (1, 8, 52, 64, 99, 100, 101, 128, 200, 201, 300, 301, 500):
+        frames, was, well = random_frames(lengths, T, 3, clips % 7, clips, 2), before(lengths, T, 3, clips % 7, clips, 2), lengths*100 >= T
+        assert torch.equal(frames[well], was[well]) and (T > 100 or well.all())
+        assert (was[lengths*100 + 1 < T] < 0).any(1).all()                           # which this test is about
+        assert (frames >= 0).all() and (frames < lengths[:, None]).all() and (frames.diff(dim=1) >= 0).all()
+    assert torch.equal(frames[:1], random_frames(lengths[:1], T, 3, clips[:1], clips[:1], 2))      # whatever batch it is in
+
+
+def test_a_feed_for_three_coordinates_refuses_others(kept):
+    from dataclasses import replace
+    from msagcn.core import MsagcnError
+    for channels in ('xy', 'xys'):
+        for augment in (None, (0, 0)):
+            with pytest.raises(MsagcnError, match=f'^feed: nw_ucla wants channels xyz, not {channels}$'):
+                batch(replace(kept, channels=channels), torch.tensor([0]), 8, 'joint', augment)
 
 
 def test_augmentation_is_a_function_of_seed_pass_and_clip_alone(kept):
