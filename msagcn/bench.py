@@ -22,7 +22,7 @@ from torch import nn
 
 from . import train as train_module
 from .contenders import SHAPES, Work, alternate, known_reference, made_up_clips, name_of, our_network, wait_for
-from .core import MsagcnError, machine, pick_device, read_json, write_json, write_text
+from .core import MsagcnError, machine, pick_device, read_json, seeded_generator, write_json, write_text
 from .feed import fed_store
 from .msagcn import StageGraphConv
 from .parameters import Count, Model, Parameters
@@ -37,22 +37,22 @@ class BenchParameters(Parameters):
     tasks: list[Literal[TASKS]] = list(TASKS)
     models: list[Model] = ['msagcn', 'msg3d']
     shape: Literal[*SHAPES] = 'ntu'
-    frames: Count|None = None    # by default the shape's own
-    width: Count|None = None     # channels of the first blocks; by default the model's own
+    frames: Count|None = Field(None, description="by default the shape's own")
+    width: Count|None = Field(None, description="channels of the first blocks; by default the model's own")
     batches: list[Count] = [16]
     precisions: list[Literal['fp32', 'bf16', 'fp16']] = ['fp32', 'bf16']
-    modes: list[Literal[MODES]] = ['eager', 'recompute', 'folded']       # recompute is MSA-GCN's in training, folded is for inference
-    optimiser: bool = False      # its step too, in training
-    clips: list[Count] = [4, 8, 16, 32]          # batches, for the cost of a clip
-    epochs: list[Count] = [500, 8000]            # clips of an epoch, for the cost of a clip
-    rounds: Count = 5            # turns of each network; the median of all steps is kept
-    turn: Annotated[float, Field(ge=0)] = .5     # seconds of a turn, one step at least
+    modes: list[Literal[MODES]] = Field(['eager', 'recompute', 'folded'], description="recompute is MSA-GCN's in training, folded is for inference")
+    optimiser: bool = Field(False, description='its step too, in training')
+    clips: list[Count] = Field([4, 8, 16, 32], description='batches, for the cost of a clip')
+    epochs: list[Count] = Field([500, 8000], description='clips of an epoch, for the cost of a clip')
+    rounds: Count = Field(5, description='turns of each network; the median of all steps is kept')
+    turn: Annotated[float, Field(ge=0)] = Field(.5, description='seconds of a turn, one step at least')
     device: str = 'cpu'
-    threads: Annotated[int, Field(ge=0)] = 0     # of the processor; 0: PyTorch's own number
-    literal_dir: str = 'tests'   # with the literal forms `oracle_msagcn.py` and `oracle_msg3d.py`; empty: without them
-    reference_dirs: list[str] = []               # checkouts of other programs: MSA-GCN's release, MS-G3D, CTR-GCN
-    start_seconds: Count = 900   # a network that takes longer until its first step, as by compiling, is left out
-    reports_dir: str = 'reports'                 # gets bench/bench.csv, bench/counts.csv and bench/machine.json
+    threads: Annotated[int, Field(ge=0)] = Field(0, description="of the processor; 0: PyTorch's own number")
+    literal_dir: str = Field('tests', description='with the literal forms `oracle_msagcn.py` and `oracle_msg3d.py`; empty: without them')
+    reference_dirs: list[str] = Field([], description="checkouts of other programs: MSA-GCN's release, MS-G3D, CTR-GCN")
+    start_seconds: Count = Field(900, description='a network that takes longer until its first step, as by compiling, is left out')
+    reports_dir: str = Field('reports', description='gets bench/bench.csv, bench/counts.csv and bench/machine.json')
 
 # %% ../nbs/67_bench.ipynb #150894dc
 class Normalised(torch.utils._python_dispatch.TorchDispatchMode):
@@ -118,7 +118,7 @@ _KIND = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 
 def product_seconds(precision: str, device: torch.device, n: int = 2048) -> float:
     "An n³ product; on a GPU in n times as many, so that it is busy."
-    a = torch.randn((n, n) if device.type == 'cpu' else (8, n, n), device=device).to(_KIND[precision])
+    a = torch.randn((n, n) if device.type == 'cpu' else (8, n, n), generator=seeded_generator(0, 'product')).to(device, _KIND[precision])
     return _seconds(lambda: a @ a, device)/(1 if device.type == 'cpu' else 8)
 
 def copy_speed(device: torch.device, mib: int = 512) -> float:

@@ -22,12 +22,12 @@ class BenchPrepareParameters(Parameters):
     "Of the runner `nbs/bench/prepare.ipynb`."
     files: Annotated[list[Count], Field(min_length=1)] = [20, 40]
     processes: Annotated[list[Count], Field(min_length=1)] = [1, 2]
-    frames: Annotated[int, Field(ge=4)] = 85     # of a file, on average
-    distinct: Count = 200        # performances; further files repeat their text
-    sources: Annotated[list[Literal['zip', 'folder']], Field(min_length=1)] = ['zip']       # the files in the official archives, or unpacked
-    rounds: Count = 1            # the readers take turns; the median is kept
-    literal: str = 'tests/oracle_ntu.py'         # the literal reader, a script; empty: without it
-    work_dir: str = 'runs/bench_prepare'         # for the raw files and what is made of them; removed afterwards
+    frames: Annotated[int, Field(ge=4)] = Field(85, description='of a file, on average')
+    distinct: Count = Field(200, description='performances; further files repeat their text')
+    sources: Annotated[list[Literal['zip', 'folder']], Field(min_length=1)] = Field(['zip'], description='the files in the official archives, or unpacked')
+    rounds: Count = Field(1, description='the readers take turns; the median is kept')
+    literal: str = Field('tests/oracle_ntu.py', description='the literal reader, a script; empty: without it')
+    work_dir: str = Field('runs/bench_prepare', description='for the raw files and what is made of them; removed afterwards')
     reports_dir: str = 'reports'
 
 # %% ../nbs/68_bench_prepare.ipynb #30fe5dec

@@ -18,7 +18,7 @@ from torch import nn
 
 import msagcn
 from .clips import Clips
-from .core import MsagcnError, Progress
+from .core import MsagcnError, Progress, seeded, seeded_generator
 from .feed import batch as feed_batch, fed_store
 from .fold import fold
 from .graph import diameter
@@ -120,10 +120,9 @@ def settle(model: nn.Module, x: torch.Tensor) -> None:
 
 def network_step(w: Work):       # a function that returns seconds
     "One training step, or one forward pass."
-    device = torch.device(w.device)
-    torch.manual_seed(0)
-    model = (dict(ours=our_network, literal=_literal).get(w.by) or _reference)(w).to(device)
-    x, y = torch.randn(w.batch, *w.clip, device=device), torch.randint(10, (w.batch,), device=device)
+    device, g = torch.device(w.device), seeded_generator(0, 'clips')
+    with seeded(0, 'network'): model = (dict(ours=our_network, literal=_literal).get(w.by) or _reference)(w)     # others' draw from the global generator
+    model, x, y = model.to(device), torch.randn(w.batch, *w.clip, generator=g).to(device), torch.randint(10, (w.batch,), generator=g).to(device)
     settle(model, x[:2] if len(x) > 1 else x.repeat(2, 1, 1, 1, 1))
     plan = Plan(precision=w.precision)
     optimiser = make_optimiser(model, plan) if w.optimiser else None

@@ -384,19 +384,20 @@ class MSAGCN(nn.Module):
         self.shape, self.context, self.width = (in_channels, T, skeleton.V, M), context, width
         self.num_classes, self.skeleton = num_classes, skeleton
         self.register_buffer('relative', torch.tensor(relative_matrix(skeleton, relative), dtype=torch.float), persistent=False)
-        self.embed = nn.Linear(in_channels, width)
-        self.position = None if 'position' in without else nn.Parameter(torch.empty(1, skeleton.V, width))
-        self.input_bn = nn.BatchNorm1d(M*skeleton.V*width)
+        self.recompute = False       # in training, compute a block again in the backward pass instead of keeping what is in it
         A = torch.tensor(static_adjacency(skeleton), dtype=torch.float)
         half, quarter = -(-T//2), -(-T//4)
         plan = [(1, T, 1)]*4 + [(2, half, 2)] + [(2, half, 1)]*2 + [(4, quarter, 2)] + [(4, quarter, 1)]*2
         widths = [width] + [width*m for m, *_ in plan]
         graph = lambda c_in, c_out: TOPOLOGIES[topology](c_in, c_out, A, context, stages, without)
-        self.blocks = nn.ModuleList(Block(graph(widths[i], widths[i + 1]), widths[i], widths[i + 1], frames, stride, i > 0, without)
-                                    for i, (_, frames, stride) in enumerate(plan))
-        self.look_back = nn.ModuleList() if 'look_back' in without else nn.ModuleList(Retrospect(m*width, 4*width) for m in (1, 2))
-        self.recompute = False       # in training, compute a block again in the backward pass instead of keeping what is in it
-        self.classify = nn.Linear(4*width, num_classes)
+        with seeded(seed, 'layers'):                                             # PyTorch draws weights of its own, which do not stay
+            self.embed = nn.Linear(in_channels, width)
+            self.position = None if 'position' in without else nn.Parameter(torch.empty(1, skeleton.V, width))
+            self.input_bn = nn.BatchNorm1d(M*skeleton.V*width)
+            self.blocks = nn.ModuleList(Block(graph(widths[i], widths[i + 1]), widths[i], widths[i + 1], frames, stride, i > 0, without)
+                                        for i, (_, frames, stride) in enumerate(plan))
+            self.look_back = nn.ModuleList() if 'look_back' in without else nn.ModuleList(Retrospect(m*width, 4*width) for m in (1, 2))
+            self.classify = nn.Linear(4*width, num_classes)
         with seeded(seed, 'weights'): initialise(self)
 
 # %% ../nbs/30_msagcn.ipynb #f991cca9

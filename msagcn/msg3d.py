@@ -224,11 +224,12 @@ class MSG3D(nn.Module):
         adjacency = ring_adjacency if disentangled else power_adjacency
         rings = torch.tensor(adjacency(skeleton, self.scales, normalize))
         graphs = {w: torch.tensor(adjacency(skeleton, window_scales, normalize, w)) for w in windows}
-        self.input_bn = nn.BatchNorm1d(M*skeleton.V*in_channels)
-        self.blocks = nn.ModuleList([MSG3DBlock(in_channels, width, width, rings, graphs, 1, masks),
-                                     MSG3DBlock(width, width, 2*width, rings, graphs, 2, masks),
-                                     MSG3DBlock(2*width, 2*width, 4*width, rings, graphs, 2, masks)])
-        self.classify = nn.Linear(4*width, num_classes)
+        with seeded(seed, 'layers'):                                             # PyTorch draws weights of its own, which do not stay
+            self.input_bn = nn.BatchNorm1d(M*skeleton.V*in_channels)
+            self.blocks = nn.ModuleList([MSG3DBlock(in_channels, width, width, rings, graphs, 1, masks),
+                                         MSG3DBlock(width, width, 2*width, rings, graphs, 2, masks),
+                                         MSG3DBlock(2*width, 2*width, 4*width, rings, graphs, 2, masks)])
+            self.classify = nn.Linear(4*width, num_classes)
         with seeded(seed, 'weights'): initialise(self)
 
     def forward(self, x):                                                        # (N, C, T, V, M)
