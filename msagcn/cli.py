@@ -25,7 +25,7 @@ from .foreign_scores import add_fuse_flags, fuse_from_flags, has_fuse_flags
 from .msg3d import MSG3D
 from .msg3d_names import FORMS, save_names
 from .parameters import (AblateParameters, ExploreParameters, FuseParameters, PrepareParameters, ReportParameters,
-                               TablesParameters, TestParameters, TrainParameters, VerifyParameters, read_parameters, read_yaml)
+                               TablesParameters, TestParameters, TrainParameters, VerifyParameters, explained, read_parameters, read_yaml)
 from .tables import write_tables
 from .verify import in_words, verify
 
@@ -40,6 +40,8 @@ def grid(
     def value(name, text):
         try: return name, yaml.safe_load(text)
         except yaml.YAMLError: raise MsagcnError(f'{name}: cannot read the value {text!r}') from None
+    names = [name for name, _ in pairs]
+    if twice := [n for n in names if names.count(n) > 1]: raise MsagcnError(f'{twice[0]}: given twice; several values are separated by commas')
     axes = [[value(name, t) for t in ([text] if text.startswith(('[', '"')) else text.split(','))] for name, text in pairs]
     try: return [read_parameters(kind, base | dict(choice)) for choice in itertools.product(*axes)]
     except MsagcnError as e:
@@ -59,16 +61,16 @@ def run_train(p: TrainParameters, notebooks: bool = True) -> None:
     try: render('train', p, folder)
     except MsagcnError as e: print(f'msagcn: the run is finished, its notebook could not be rendered: {e}', file=sys.stderr)
 
-def run_test(p: TestParameters, notebooks: bool = True) -> None:
+def run_test(p: TestParameters) -> None:
     "The accuracy of weights, in words."
     m = test_accuracy(p)
     if world()[0] == 0 and not p.metrics: print(f'{p.weights}: ' + ', '.join(f'{k} {v:.2f}' if isinstance(v, float) else f'{k} {v}' for k, v in m.items()))
 
-def run_fuse(p: FuseParameters, notebooks: bool = True) -> None:
+def run_fuse(p: FuseParameters) -> None:
     "Fusion, as a table."
     print(fuse_streams(p).to_string(index=False))
 
-def run_prepare(p: PrepareParameters, notebooks: bool = True) -> None:
+def run_prepare(p: PrepareParameters) -> None:
     "Preparation, with what a recipe needs to know of the set, and the place of the manifest."
     clips = load_clips((manifest := prepare(p)).parent)
     parts = ', '.join(f'{clips.parts.count(k)} to {w}' for k, w in (('train', 'train'), ('val', 'choose by'), ('test', 'test')) if k in clips.parts)
@@ -79,11 +81,11 @@ def run_prepare(p: PrepareParameters, notebooks: bool = True) -> None:
     for t in tables.values(): print(f'\n{t.to_string(index=False)}\n')
     print(*filter(None, [words, manifest]), sep='\n')
 
-def run_tables(p: TablesParameters, notebooks: bool = True) -> None:
+def run_tables(p: TablesParameters) -> None:
     "All tables of results, as files."
     print(*write_tables(p.reports_dir), sep='\n')
 
-def run_verify(p: VerifyParameters, notebooks: bool = True) -> None:
+def run_verify(p: VerifyParameters) -> None:
     "Whether a recorded run comes out again; a different one is an error."
     found = verify(p)
     print(in_words(p.run, *found))
@@ -96,16 +98,16 @@ def run_ablate(p: AblateParameters, notebooks: bool = True) -> None:
     try: render('ablation', p, Path(p.runs_dir)/Path(p.file).stem)
     except MsagcnError as e: print(f'msagcn: the runs are finished, their notebook could not be rendered: {e}', file=sys.stderr)
 
-def run_report(p: ReportParameters, notebooks: bool = True) -> None:
+def run_report(p: ReportParameters) -> None:
     "The report of a benchmark, as one HTML file."
     from msagcn.reports import render_report         # needs the notebook tools
     print(render_report(p))
 
-def run_bench(p: BenchParameters, notebooks: bool = True) -> None:
+def run_bench(p: BenchParameters) -> None:
     "Speed and memory, as a table."
     print(measure(p).to_string(index=False))
 
-def run_explore(p: ExploreParameters, notebooks: bool = True) -> None:
+def run_explore(p: ExploreParameters) -> None:
     "The page of an explorer, and its size."
     from msagcn.explore import write_explorer        # draws, so it takes a while to import
     page = write_explorer(p)
@@ -149,18 +151,19 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest='verb', required=True)
     for name, (kind, _, text) in VERBS.items():
         v = verbs.add_parser(name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter,
-                             epilog='parameters and defaults:\n' + '\n'.join(f'  {k} = {f.default!r}' for k, f in kind.model_fields.items()))
+                             epilog='parameters and defaults:\n' + '\n'.join(f'  {f"{name} = {default}":<30}  {text}' for name, default, text in explained(kind)))
         v.add_argument('-f', '--file', action='append', default=[], metavar='YAML', help='grid file' if name == 'ablate' else 'parameter file')
         v.add_argument('-p', '--parameter', action='append', default=[], nargs=2, metavar=('NAME', 'VALUE'), help='one parameter')
-        v.add_argument('--no-notebook', action='store_true', help='do not render the executed notebook')
+        if name in ('train', 'ablate'): v.add_argument('--no-notebook', action='store_true', help='do without the executed notebook beside the weights')
         if name == 'fuse': add_fuse_flags(v)
         if name == 'explore': v.add_argument('runs', nargs='*', metavar='RUN', help='names of runs, or weights files; several are shown side by side')
         if name in ('train', 'test'): add_launch_flags(v)
         if name == 'verify': v.add_argument('run', metavar='RUN', help='folder or name of a run in reports/runs')
     v = verbs.add_parser('predict', help='the five likeliest classes of raw clips')
-    v.add_argument('clips', nargs='+', metavar='CLIP'); v.add_argument('--weights', required=True); v.add_argument('--device', default='cpu')
+    v.add_argument('clips', nargs='+', metavar='CLIP', help='raw clips, such as the data set or your own were made of')
+    v.add_argument('--weights', required=True, help='weights.safetensors of a run'); v.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1, …; auto')
     v = verbs.add_parser('export', help='weights for other programs')
-    v.add_argument('out'); v.add_argument('--weights', required=True)
+    v.add_argument('out', help='the file to write'); v.add_argument('--weights', required=True, help='weights.safetensors of a run')
     v.add_argument('--to', choices=['onnx', 'torch', *FORMS], default='onnx', help='ONNX, torch.export, or a checkpoint named as others name it')
     return top
 
@@ -185,7 +188,7 @@ def act(a) -> None:
     if a.verb == 'export': return export_weights(a)
     if a.verb == 'fuse' and has_fuse_flags(a): return print(fuse_from_flags(a))
     kind, run, _ = VERBS[a.verb]
-    pairs = a.parameter + ([['nproc', str(a.gpus)]] if getattr(a, 'gpus', None) else [])
+    pairs = a.parameter + ([] if getattr(a, 'gpus', None) is None else [['nproc', str(a.gpus)]])
     if a.verb == 'verify': pairs = pairs + [['run', json.dumps(a.run)]]
     if getattr(a, 'runs', None): pairs = pairs + [['runs', json.dumps(a.runs)]]
     if a.verb == 'ablate': runs = [p for f in a.file or ['params/ablation.yaml'] for p in grid([], [*pairs, ['file', json.dumps(f)]], kind)]
@@ -193,7 +196,7 @@ def act(a) -> None:
     for p in runs:
         if getattr(a, 'launcher', None) == 'slurm' and place() is None:
             launch(slurm_command([a.verb, *as_arguments(p)], p.nproc, a.partition, a.gpus_per_node, a.cpus_per_task, p.device))
-        else: run(p, not a.no_notebook)
+        else: run(p, **{'notebooks': not a.no_notebook} if 'no_notebook' in a else {})
 
 def main(argv=None) -> int:
     "Entry point of the command; returns the exit status."

@@ -197,6 +197,7 @@ def fuse_from_flags(
     given = dict(getattr(args, 'parameter', None) or [])
     if getattr(args, 'file', None) or set(given) - {'data_dir'}:
         raise MsagcnError('fuse: with score files there are no -f and no -p but data_dir; without, no --dataset and no --labels')
+    if not args.dataset: raise MsagcnError(f"--dataset: is missing; one of {', '.join(DATASETS)}")
     benchmark = DATASETS.get(args.dataset, args.dataset)
     if benchmark not in (*DATASETS.values(), 'embedded'): raise MsagcnError(f"--dataset: '{args.dataset}' is not one of {', '.join(DATASETS)}")
     files, weights = _files_and_weights(args, benchmark)

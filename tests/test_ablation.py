@@ -149,6 +149,8 @@ WRONG = {'a name of a part': (dict(variant={}), "'variant' is no part of a grid,
          'a seed without a variant': (dict(seeds={1: ['full', 'no_egde']}), "'no_egde' is no variant, did you mean no_edge?"),
          'a seed that is none': (dict(seeds={'first': 'all'}), "'first' is not a whole number"),
          'a seed of its own': (dict(variants=dict(full=dict(seed=3))), 'full: seed is said by seeds'),
+         'nothing to do': (dict(seeds={}), 'seeds: no run of full, no_edge, frames_alone is planned'),
+         'no test': (dict(common=GRID['common'] | dict(test=False)), 'test is always true'),
          'a value': (dict(common=GRID['common'] | dict(epochs=0)), 'full: epochs: ')}
 
 

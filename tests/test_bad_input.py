@@ -31,7 +31,7 @@ def refused(capfd, *argv, says=()):
     capfd.readouterr()
     assert main([str(a) for a in argv]) == 2
     error = capfd.readouterr().err
-    lines = [l for l in error.splitlines() if not l.startswith('msagcn-')]        # the run's name, printed before it starts
+    lines = [l for l in error.splitlines() if not l.startswith(('msagcn-', 'msg3d-'))]        # the run's name, printed before it starts
     assert len(lines) == 1 and lines[0].startswith('msagcn: ') and 'Traceback' not in error, error
     for word in says: assert str(word) in lines[0], (word, lines[0])
     return lines[0]
@@ -200,12 +200,18 @@ def test_bad_parameter_on_the_command_line(tmp_path, capfd, monkeypatch):
     Path('binary.yaml').write_bytes(b'\xff\xfe\x00')
     refused(capfd, 'train', '-f', 'binary.yaml', says=['binary.yaml', 'not YAML'])
     refused(capfd, 'train', '-p', 'seed', '1,x', says=['seed', "'x'"])                       # nothing of a bad grid is run
+    refused(capfd, 'train', *pairs(stream='joint'), *pairs(stream='bone'), says=['stream: given twice'])
+    refused(capfd, 'train', '--gpus', '0', says=['nproc', '0'])
+    refused(capfd, 'fuse', *pairs(streams='joint,bone'), says=['streams', "'[joint]'"])
     for name, text in (('lr', '{'), ('milestones', '[1'), ('recipe', '\t')): refused(capfd, 'train', '-p', name, text, says=[name])
     assert os.listdir() == ['binary.yaml']
 
 
 BAD_RUNS = {'gpu': (dict(device='cuda'), ['cuda']), 'device': (dict(device='mars'), ['mars']), 'batch': (dict(batch_size=64), ['batch_size', '20 clips']),
-            'subject': (dict(val_subjects='[7]'), ['val_subjects', '7']), 'fp16': (dict(precision='fp16'), ['fp16', 'GPU'])}
+            'subject': (dict(val_subjects='[7]'), ['val_subjects', '7']), 'fp16': (dict(precision='fp16'), ['fp16', 'GPU']),
+            'layout': (dict(model='msg3d', width=12, layout='coco17'), ['layout', 'coco17', '17 joints']),
+            'feed and stream': (dict(feed='mmaction2', stream='bone_p2'), ['bone_p2']), 'another model': (dict(model='msg3d', width=12, topology='figure'), ['topology', 'msg3d']),
+            'a part of the name': (dict(recipe='..'), ['recipe', "'..'"]), 'of a notebook': (dict(_lr=1), ['_lr: no such parameter'])}
 
 
 @pytest.mark.parametrize('kind', BAD_RUNS)
@@ -214,6 +220,22 @@ def test_a_run_that_cannot_start_leaves_nothing(kind, embedded, tmp_path, capfd)
     if kind in ('gpu', 'fp16') and torch.cuda.is_available(): pytest.skip('there is a GPU here')
     refused(capfd, 'train', '--no-notebook', *pairs(**TINY | places(tmp_path) | {'data_dir': embedded} | parameters), says=words)
     assert not list(tmp_path.rglob('*.json')), 'its run.json would refuse the corrected command'
+
+
+def test_a_recorded_run_keeps_its_parameters(embedded, tmp_path, capfd):
+    "In a fresh clone only `reports/` knows of it."
+    recorded = tmp_path / 'reports/runs/msagcn-embedded-smoke-joint-s1'
+    core.write_json(recorded / 'metrics.json', dict(lr=9.))
+    refused(capfd, 'train', '--no-notebook', *pairs(**TINY | places(tmp_path) | {'data_dir': embedded}), says=[recorded, '=', 'another name'])
+    assert [p.name for p in tmp_path.rglob('*.json')] == ['metrics.json']
+
+
+def test_data_without_a_test_part(embedded, tmp_path, capfd):
+    shutil.copytree(embedded / 'embedded', tmp_path / 'data/embedded')
+    manifest = tmp_path / 'data/embedded/manifest.json'
+    manifest.write_text(manifest.read_text().replace('"part": "test"', '"part": "train"'))
+    refused(capfd, 'train', '--no-notebook', *pairs(**TINY | places(tmp_path)), says=['no test clips'])
+    assert not (tmp_path / 'runs').exists()
 
 
 @pytest.mark.parametrize('other', [dict(T=12), dict(skeleton=NTU25), dict(width=80), dict(num_classes=11), dict(M=2), dict(context='none')], ids=lambda o: ' '.join(o))
