@@ -48,7 +48,7 @@ function numbers(a) {                                  // a packed array; unpack
   const size = q.length / (scale.length / 2) || 1;     // entries of a matrix, which share a scale
   return a.values = Float32Array.from(q, (x, i) => { const m = 2 * Math.floor(i / size); return scale[m] + scale[m + 1] * x; });
 }
-const range = n => [...Array(n).keys()];
+const range = n => [...Array(n).keys()], nearest = (list, x) => list.reduce((a, y, i) => Math.abs(y - x) < Math.abs(list[a] - x) ? i : a, 0);
 const picked = (n, i) => n === 1 ? [0] : i < 0 ? range(n) : [Math.min(i, n - 1)];      // -1: all, for their mean
 function slice(a, view) {                              // (bodies, subsets, stages, heads, V, V) -> V·V; an axis of one serves for all
   const [B, S, G, H, V] = a.shape, x = numbers(a), out = new Float32Array(V * V);
@@ -163,10 +163,11 @@ class Pane {
   }
 
   // -- time
-  get frame() { return Math.round(this.owner.state.time * (this.clip.frames - 1)); }
+  get frame() { return Math.round(this.owner.state.time * (this.clip.frames - 1)); } get step() { return Math.max(this.inside.at.findLastIndex(n => n <= this.frame + 1), 0); }
   where(t) { const s = this.inside.seen, n = this.T || s.length; return s[clamp(Math.round(t * s.length / n), 0, s.length - 1)]; }
-  get now() { const far = t => Math.abs(this.where(t) - this.frame); return range(this.T).reduce((a, t) => far(t) < far(a) ? t : a, 0); }     // the nearest of the layer's frames
-  get step() { return Math.max(this.inside.at.findLastIndex(n => n <= this.frame + 1), 0); }
+  get now() { return nearest(range(this.T).map(t => this.where(t)), this.frame); }     // the nearest of the layer's frames
+  frameOf(i) { const s = this.inside.seen, n = nearest(s, this.frame), {window, spacing} = this.layer;     // frame i of a window whose middle is now
+    return clamp(Math.round(this.frame + s[clamp(n + (i - (window - 1) / 2) * spacing, 0, s.length - 1)] - s[n]), 0, this.clip.frames - 1); }
 
   // -- the skeleton
   point(t, b, v, shift = 0) {                          // -> screen x, y
@@ -185,14 +186,13 @@ class Pane {
   }
   drawSkeleton() {
     const {state, colours} = this.owner, [c, w, height] = fit(this.body3d, clamp(this.body3d.clientWidth * (state.compare ? 1.5 : 1.1), 240, state.compare ? 400 : 560)), s = this.data.skeleton;
-    const t = this.frame, clip = this.clip, win = this.layer.window || 1, b = this.view.body, joint = this.owner.joint;
+    const t = this.frame, clip = this.clip, win = this.layer.window, b = this.view.body, joint = this.owner.joint;
     const here = body => clip.there[t * clip.bodies + body] === '1', gap = win > 1 ? Math.min(w / win * .5, 70) : 0;
     Object.assign(this, {cx: w / 2, cy: height / 2, scale: .88 * Math.min((w - gap * (win - 1)) / this.size[0], height / this.size[1])});
     this.least = state.threshold === null ? this.scaling.twentieth : state.threshold / 100 * this.scaling.strongest;
     if (state.trails) this.drawTrails(c, t);
     for (let body = 0; body < clip.bodies; body++) if (here(body) && !(body === b && win > 1)) this.limbs(c, t, body, 0, .5, 4);
-    const from = picked(win, this.view.head), to = picked(win, this.view.stage), middle = (win - 1) / 2;
-    const pose = i => [clamp(Math.round(t + (i - middle) * this.layer.spacing * (clip.frames - 1) / (this.inside.seen.length - 1)), 0, clip.frames - 1), b];
+    const from = picked(win, this.view.head), to = picked(win, this.view.stage), middle = (win - 1) / 2, pose = i => [this.frameOf(i), b];
     if (win > 1 && here(b)) for (let i = 0; i < win; i++) this.limbs(c, ...pose(i), (i - middle) * gap, from.includes(i) || to.includes(i) ? .6 : .2, 3);
     if (here(b)) {                                     // a mean over frames is drawn within the middle one
       const one = list => win === 1 || list.length > 1 ? Math.floor(middle) : list[0], f = one(from), g = one(to);
@@ -368,7 +368,7 @@ class Pane {
   read() {                                             // the numbers drawn, for tests and for the curious
     const c = this.clip, V = this.data.skeleton.joints.length, n = c.bodies * V * 3, P = this.array(this.inside.p), list = a => a && Array.from(a);
     return {matrix: list(this.A), parts: Object.fromEntries(Object.entries(this.matrices).map(([k, m]) => [k, list(m)])), title: this.title(),
-      frames: list(this.W), gate: list(this.gate), frame: this.frame, now: this.T ? this.now : null, edges: this.edges, verdict: this.verdict.textContent,
+      frames: list(this.W), gate: list(this.gate), frame: this.frame, window: range(this.layer.window).map(i => this.frameOf(i)), now: this.T ? this.now : null, edges: this.edges, verdict: this.verdict.textContent,
       pose: list(numbers(this.array(c.pose)).subarray(this.frame * n, (this.frame + 1) * n)),
       probabilities: list(numbers(P).subarray(this.step * P.shape[1], (this.step + 1) * P.shape[1]))};
   }

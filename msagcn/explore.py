@@ -6,7 +6,7 @@
 __all__ = ['COLOUR_STEPS', 'msagcn_layers', 'msg3d_layers', 'matrix', 'alone', 'frames_seen', 'probabilities', 'right_and_wrong',
            'worth_showing', 'colour_tables', 'skeleton_tree', 'clip_tree', 'run_tree', 'opened', 'layers_of',
            'explorer_tree', 'pack', 'unpack', 'script', 'fragment', 'page', 'widget', 'weights_of_runs',
-           'clips_to_show', 'explore', 'write_explorer', 'write_figures']
+           'clips_to_show', 'explore', 'write_explorer', 'look_inside', 'write_figures']
 
 # %% ../nbs/64_explore.ipynb #d52a06a6
 import base64, hashlib, json
@@ -35,7 +35,7 @@ from .viz import show_edges_on_skeleton, show_frame_attention, show_frame_weight
 
 # %% ../nbs/64_explore.ipynb #58f1be1f
 def msagcn_layers(model, x: Tensor) -> list[dict]:      # x (1, C, T, V, M)
-    "Of each block: `name`, `axes` (label and names of subset, stage, head), `parts`; if it has them, `frames` (M, T', T') and `gate` (M, T')."
+    "Of each block: `name`, `axes` (label and names of subset, stage, head), `parts` and their `factors`; if it has them, `frames` (M, T', T') and `gate` (M, T')."
     A, out = static_adjacency(model.skeleton)[None, :, None, None], []
     for (b, m), block in zip(model.maps(x).items(), model.blocks):
         m = {k: v.detach().cpu().numpy() for k, v in m.items()}
@@ -45,7 +45,7 @@ def msagcn_layers(model, x: Tensor) -> list[dict]:      # x (1, C, T, V, M)
         if 'context' in m: parts['channel-specific'] = m['context'][:, None, None, None]
         axes = [['subset', ['itself', 'inward', 'outward']], ['stage', _numbered('stage', attention.shape[2])],
                 ['channel group', _numbered('group', static.shape[3])]]
-        out.append(dict(name=f'block {b}', axes=axes, window=1, spacing=1, parts=parts)
+        out.append(dict(name=f'block {b}', axes=axes, window=1, spacing=1, parts=parts, factors={'predefined': times, 'learned': times, 'stage attention': share})
                    | {k: m[name] for k, name in dict(frames='frames', gate='frame_gate').items() if name in m})
     return out
 
@@ -53,7 +53,7 @@ def _numbered(word, n): return [f'{word} {i + 1}' for i in range(n)]
 
 # %% ../nbs/64_explore.ipynb #55e81a01
 def msg3d_layers(model: MSG3D) -> list[dict]:
-    "Of each block's single frames and windows: `name`, `axes` (ring, to frame, from frame), `window`, `spacing` of its frames, `parts`."
+    "Of each block's single frames and windows: `name`, `axes` (ring, to frame, from frame), `window`, `spacing` of its frames, `parts`, `factors` of 1."
     out = []
     for b, block in enumerate(model.blocks, 1):
         convs = [('single frames', block.frames[0])] + [(f'window {c[0].window}', c[0]) for c in block.windows.windows]
@@ -61,7 +61,8 @@ def msg3d_layers(model: MSG3D) -> list[dict]:
             w, K = conv.window, conv.K
             cut = lambda a: a.detach().mT.unflatten(2, (w, -1)).unflatten(1, (w, -1)).permute(0, 3, 1, 2, 4)[None].cpu().numpy()
             axes = [['ring', [f'{k} limbs away' if k else 'itself' for k in range(K)]], ['to frame', _offsets(w)], ['from frame', _offsets(w)]]
-            out.append(dict(name=f'block {b}, {name}', axes=axes, window=w, spacing=2 if b == 3 else 1, parts=dict(predefined=cut(conv.A), learned=cut(conv.mask))))
+            out.append(dict(name=f'block {b}, {name}', axes=axes, window=w, spacing=2 if b == 3 else 1,
+                            parts=dict(predefined=cut(conv.A), learned=cut(conv.mask)), factors=dict(predefined=1, learned=1)))
     return out
 
 def _offsets(w): return ['now' if i == w//2 else f'{i - w//2:+d}' for i in range(w)]
@@ -95,7 +96,8 @@ def frames_seen(clips: Clips, L: int, run: TrainParameters) -> np.ndarray:      
     ramp = np.broadcast_to(1. + np.arange(L)[:, None, None, None], (L, *clips.frames.shape[1:]))
     s = fed_store(alone(clips, [ramp]), feed=run.feed)
     at = batch(s, torch.tensor([0]), run.frames, 'joint', part=(0, run.test_clips))[0, 0, :, 0, 0].double().numpy()
-    return (at + 1)/2*(L - 1) if s.feed == 'nw_ucla' else at - 1     # that feed scales a clip to [-1, 1]
+    at = (at + 1)/2*(L - 1) if s.feed == 'nw_ucla' else np.where(at > 0, at, L) - 1      # that feed scales a clip to [-1, 1]; zeros lie behind the end
+    return at.clip(0, L - 1)
 
 def probabilities(model, clips: Clips, name: str, run: TrainParameters, n: int = 40) -> tuple[list[int], np.ndarray]:
     "Lengths of at most n beginnings of a clip, the last the whole of it, and the class probabilities `(n, classes)` after each."
@@ -282,7 +284,10 @@ def weights_of_runs(p: ExploreParameters) -> dict[str, Path]:
     "Where the weights of the runs are, by name; a weights file may stand for a run."
     if not p.runs: raise MsagcnError('runs: name one or more runs')
     files = [Path(r) if r.endswith('.safetensors') else Path(p.runs_dir)/r/'weights.safetensors' for r in p.runs]
-    out = {f.parent.name if f.stem == 'weights' else f.stem: f for f in files}
+    names = [f.parent.name if f.stem == 'weights' else f.stem for f in files]
+    if twice := [r for r in names if names.count(r) > 1]:
+        raise MsagcnError(f"runs: {twice[0]} is the name of several: {', '.join(str(f) for r, f in zip(names, files) if r == twice[0])}")
+    out = dict(zip(names, files))
     for r, path in out.items():
         if not path.exists(): raise MsagcnError(f'{path}: no weights of run {r} here; train it first, or name a .safetensors file')
     return out
@@ -316,6 +321,26 @@ def write_explorer(p: ExploreParameters, text: str = '') -> Path:      # text: w
     "Write the page of an explorer: to `page`, else into the first run's folder. Such pages carry the clips' coordinates."
     first = next(iter(weights_of_runs(p).values())).parent
     return write_text(p.page or first/('gallery.html' if p.gallery else 'explore.html'), page(text or explore(p)))
+
+# %% ../nbs/64_explore.ipynb #f8a6a932
+def look_inside(
+    model,                   # a trained network
+    clips: Clips,
+    name: str,               # of the clip
+    run: TrainParameters,
+) -> dict:                   # block, moved, subsets, start and learned (3, V, V), columns listen; if it has them, attention (3, S, V, V), frames (T', T')
+    "Graphs, and the first body's attention where there is any, in the block whose graph has moved most."
+    layers = [l for l in layers_of(model, clips, name, run) if 'window' not in l['name']]
+    def own(l, part): return l['parts'][part][0]/l['factors'][part]                          # (subsets, stages, heads, V, V)
+    moved = [np.abs(own(l, 'learned')).mean() for l in layers]
+    b = int(np.argmax(moved))
+    l, (axis, names) = layers[b], layers[b]['axes'][0]
+    most = np.sort(np.argsort(-np.abs(own(l, 'learned')).mean((1, 2, 3, 4)), kind='stable')[:3])
+    start, change = (own(l, part).mean((1, 2))[most] for part in ('predefined', 'learned'))
+    out = dict(block=b + 1, moved=float(moved[b]), subsets=[f'ring {k}' if axis == 'ring' else names[k] for k in most], start=start, learned=start + change)
+    if 'stage attention' in l['parts']: out['attention'] = np.abs(own(l, 'stage attention')[:, :, 0])
+    if 'frames' in l: out['frames'] = l['frames'][0]
+    return out
 
 # %% ../nbs/64_explore.ipynb #2e55cd9d
 def write_figures(

@@ -19,6 +19,7 @@ import torch
 
 from .clips import Clips
 from .core import MsagcnError, Progress, read_json, write_text
+from .experiment import PLACES
 from .explore import msagcn_layers, msg3d_layers, opened
 from .feed import batch, fed_store
 from .graph import hop_distance
@@ -249,11 +250,10 @@ def runs_with_weights(
     found = [read_json(f) for f in sorted(Path(reports_dir).glob('runs/*/metrics.json'))]
     found = [m for m in found if m['benchmark'] == benchmark and m['data_hash'] == data_hash and weights_file(runs_dir, m['run_id']).exists()]
     found.sort(key=lambda m: -1 if m['val_top1'] is None else m['val_top1'], reverse=True)
-    def recipe(m): return {k: m.get(k, f.default) for k, f in TrainParameters.model_fields.items() if k not in _OTHER}
+    def recipe(m): return {k: m.get(k, f.default) for k, f in TrainParameters.model_fields.items() if k not in {*PLACES, 'seed'}}
     best = {m['model']: m for m in reversed(found)}
     return [[m['run_id'] for m in found if recipe(m) == recipe(best[model])] for model in dict.fromkeys(m['model'] for m in found)]
 
-_OTHER = {'seed', 'data_dir', 'runs_dir', 'reports_dir', 'device', 'checkpoint_seconds'}
 def weights_file(runs_dir, run: str) -> Path: return Path(runs_dir)/run/'weights.safetensors'
 
 def find_facts(

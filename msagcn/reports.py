@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['notebook_tool', 'runner', 'execute', 'math_to_mathml', 'to_html', 'Html', 'table_html', 'read_table', 'runs_of',
-           'histories', 'best_scores', 'confusion', 'hardest_pairs', 'leak_words', 'command', 'parameter_table',
-           'look_inside', 'moved_rings', 'render_report']
+           'histories', 'best_scores', 'hardest_pairs', 'leak_words', 'command', 'parameter_table', 'render_report']
 
 # %% ../nbs/61_reports.ipynb #ca825098
-import importlib, re, shlex
+import importlib, json, re, shlex
+from collections import Counter
 from html import escape
 from pathlib import Path
 
@@ -16,11 +16,8 @@ import numpy as np
 import pandas as pd
 
 import msagcn
-from .clips import Clips
 from .core import MsagcnError, read_json, write_text
 from .evaluate import Scores, align, fuse, load_scores, topk
-from .feed import batch, fed_store
-from .msg3d import MSG3D
 
 # %% ../nbs/61_reports.ipynb #e9ca76a6
 def notebook_tool(name: str):
@@ -29,7 +26,7 @@ def notebook_tool(name: str):
     except ImportError as e: raise MsagcnError(f'{name}: not installed, needed for reports; pip install msagcn[notebooks]') from e
 
 # %% ../nbs/61_reports.ipynb #1daaf5a0
-def runner(name: str) -> Path:      # 'prepare', 'train', 'fuse' or 'report'
+def runner(name: str) -> Path:      # 'train', 'ablation' or another that is in nbs/runs
     "A runner notebook: of the checkout that this package is in, or of the present folder."
     places = [root/'nbs/runs'/f'{name}.ipynb' for root in (Path(msagcn.__file__).resolve().parents[1], Path.cwd())]
     for p in places:
@@ -200,28 +197,18 @@ def best_scores(reports_dir, benchmark: str, recipe: str) -> tuple[str, Scores, 
     return f"{best['stream']} alone", load_scores(folder/best['run_id']/'test_scores.npz'), [best['run_id']]
 
 # %% ../nbs/61_reports.ipynb #38899aea
-def confusion(
-    scores: np.ndarray,  # (n, classes)
-    labels: np.ndarray,  # (n,)
-    n: int,              # classes
-) -> np.ndarray:         # (n, n) counts: row is, column was taken for
-    "How often each class was taken for each."
-    counts = np.zeros((n, n), int)
-    np.add.at(counts, (labels, scores.argmax(1)), 1)
-    return counts
-
 def hardest_pairs(
     s: Scores,
     classes: list[str],
     k: int = 5,
 ) -> pd.DataFrame:       # is, taken for, clips, of, example
     "The k commonest confusions, each with the clip that was got wrong most decidedly."
-    counts, guess, rows = confusion(s.scores, s.labels, len(classes)), s.scores.argmax(1), []
+    guess, rows = s.scores.argmax(1), []
     margin = s.scores.max(1) - s.scores[np.arange(len(guess)), s.labels]
-    wrong = [(counts[a, b], a, b) for a, b in np.ndindex(counts.shape) if a != b and counts[a, b]]
-    for c, a, b in sorted(wrong, key=lambda w: (-w[0], w[1], w[2]))[:k]:
+    wrong = Counter((a, b) for a, b in zip(s.labels.tolist(), guess.tolist()) if a != b)
+    for (a, b), n in sorted(wrong.items(), key=lambda w: (-w[1], w[0]))[:k]:
         there = np.flatnonzero((s.labels == a) & (guess == b))
-        rows.append((classes[a], classes[b], int(c), int((s.labels == a).sum()), s.names[there[margin[there].argmax()]]))
+        rows.append((classes[a], classes[b], n, int((s.labels == a).sum()), s.names[there[margin[there].argmax()]]))
     return pd.DataFrame(rows, columns=['is', 'taken for', 'clips', 'of', 'example'])
 
 # %% ../nbs/61_reports.ipynb #ba3124b4
@@ -249,7 +236,7 @@ def command(
     defaults: dict,      # of the train parameters
     params='params',     # folder of parameter files
 ) -> str:
-    "The command that makes this run, as short as possible."
+    "The command that makes this run, as short as possible; values that would be read otherwise are JSON."
     import yaml
     files = {None: {}} | {f: yaml.safe_load(f.read_text(encoding='utf-8')) for f in sorted(Path(params).glob('*.yaml'))}
     ours = {k: v for k, v in metrics.items() if k in defaults}
@@ -257,8 +244,9 @@ def command(
     def fits(v): return isinstance(v, dict) and set(v) <= set(defaults) and v.get('recipe', ours['recipe']) == ours['recipe']
     fitting = {f: v for f, v in files.items() if fits(v)}
     best = min(fitting, key=lambda f: len(differing(fitting[f])))
-    pairs = [('-p', k, str(v).lower() if isinstance(v, bool) else str(v)) for k, v in differing(fitting[best]).items()]
-    return shlex.join(['msagcn', 'train', *(['-f', best.as_posix()] if best else []), *(x for p in pairs for x in p)])
+    def text(v): return v if isinstance(v, str) and yaml.safe_load(v) == v and ',' not in v else json.dumps(v)
+    pairs = [w for k, v in differing(fitting[best]).items() for w in ('-p', k, text(v))]
+    return shlex.join(['msagcn', 'train', *(['-f', best.as_posix()] if best else []), *pairs])
 
 def parameter_table(runs: dict[str, dict], names) -> pd.DataFrame:
     "Parameters and surroundings of runs: one value where all agree, else a value for each stream and seed."
@@ -267,33 +255,6 @@ def parameter_table(runs: dict[str, dict], names) -> pd.DataFrame:
         if len({str(v) for v in values.values()}) == 1: return str(next(iter(values.values())))
         return ', '.join(f"{runs[r]['stream']} s{runs[r]['seed']}: {v}" for r, v in values.items())
     return pd.DataFrame([(n.replace('_', ' '), text(n)) for n in names], columns=['parameter', 'value'])
-
-# %% ../nbs/61_reports.ipynb #f8a6a932
-def look_inside(
-    model,               # a trained network
-    clips: Clips,
-    name: str,           # of the clip
-    stream: str,
-) -> dict:            # block, subsets, start, learned (3, V, V), columns listen; MSA-GCN: attention (3, 4, V, V), frames (T', T')
-    "Graphs, and attention where there is any, of one clip in the block whose graph has moved most."
-    if isinstance(model, MSG3D): return moved_rings(model)
-    maps = model.maps(batch(fed_store(clips), [clips.names.index(name)], model.shape[1], stream))
-    starts = {b: 2*block.graph.A[:, 0].numpy() for b, block in enumerate(model.blocks, 1)}
-    moved = {b: np.abs(m['static'].numpy() - starts[b][:, None]).mean() for b, m in maps.items()}
-    b = max(moved, key=moved.get)
-    return dict(block=b, moved=float(moved[b]), subsets=('itself', 'inward', 'outward'), start=starts[b],
-                learned=maps[b]['static'].mean(1).numpy(), attention=maps[b]['attention'][0].numpy(),
-                frames=maps[b]['frames'][0].numpy())
-
-# %% ../nbs/61_reports.ipynb #db133bb2
-def moved_rings(model: MSG3D) -> dict:       # block, subsets, start (3, V, V), learned (3, V, V)
-    "The rings of single frames that have moved most, in the block where they have."
-    layers = [block.frames[0] for block in model.blocks]
-    b = max(range(3), key=lambda b: layers[b].mask.abs().mean())
-    A, mask = layers[b].A.mT, layers[b].mask.detach().mT                         # so that columns listen
-    rings = mask.abs().mean((1, 2)).topk(min(3, len(mask))).indices.sort().values
-    return dict(block=b + 1, moved=float(mask.abs().mean()), subsets=[f'ring {k}' for k in rings.tolist()],
-                start=A[rings].numpy(), learned=(A + mask)[rings].numpy())
 
 # %% ../nbs/61_reports.ipynb #e3ed30b6
 def render_report(p) -> Path:       # p: benchmark, recipe and the three folders
