@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['NOT_STATED', 'TWO', 'FOUR', 'SIX', 'BENCHMARKS', 'EXPECTED', 'RESULTS', 'FUSIONS', 'COST', 'ABLATIONS', 'published',
-           'stated', 'by_others', 'answers', 'benchmarks_of', 'runs_on', 'fusions_on', 'result_table', 'best_stream',
-           'fusion_table', 'costs', 'ablation_table', 'to_markdown', 'to_html', 'to_latex', 'read_back', 'write_tables']
+           'stated', 'by_others', 'answers', 'benchmarks_of', 'texts', 'again', 'runs_on', 'fusions_on', 'result_table',
+           'best_stream', 'fusion_table', 'costs', 'ablation_table', 'to_markdown', 'to_html', 'to_latex', 'read_back',
+           'write_tables']
 
 # %% ../nbs/62_tables.ipynb #ef62222a
-import re
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +89,7 @@ BENCHMARKS = 'nw_ucla ntu60_xsub ntu60_xview ntu120_xsub ntu120_xset kinetics'.s
 EXPECTED = {b: [('msagcn', s) for s in ('joint', TWO, FOUR, SIX)]*(b != 'kinetics') + [('msg3d', s) for s in ('joint', 'bone', TWO)] for b in BENCHMARKS}
 EXPECTED['nw_ucla'] = [('msagcn', s) for s in STREAMS] + EXPECTED['nw_ucla'][1:]
 RESULTS = ("benchmark|model|streams|recipe|epochs|paper|release's claim|held out|all|95 % of all|clean|95 % of clean|difference|"
-           'best epoch, chosen on test|seeds|device|runs').split('|')
+           'best epoch, chosen on test|seeds|device|again|runs').split('|')
 
 def benchmarks_of(reports_dir) -> list[str]:
     "The benchmarks of the field, and after them whatever else there are results on."
@@ -97,6 +97,20 @@ def benchmarks_of(reports_dir) -> list[str]:
     try: there = pd.read_csv(f, usecols=['benchmark']).benchmark if f.exists() else []
     except (ValueError, OSError) as e: raise MsagcnError(f'{f}: cannot read ({str(e).splitlines()[0]})') from e
     return list(dict.fromkeys([*BENCHMARKS, *there]))
+
+def texts(file, columns) -> pd.DataFrame:
+    "A table of text that has these columns; without a file no rows."
+    if not Path(file).exists(): return pd.DataFrame(columns=list(columns))
+    try: t = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except (ValueError, OSError) as e: raise MsagcnError(f'{file}: cannot read ({str(e).splitlines()[0]})') from e
+    if missing := [c for c in columns if c not in t]: raise MsagcnError(f'{file}: has no column {missing[0]}')
+    return t
+
+def again(reports_dir, runs) -> str:
+    "What came of verifying these runs, the latest verdict of each, every verdict once."
+    t = texts(Path(reports_dir)/'verify.csv', ['run_id', 'verdict'])
+    latest = dict(zip(t.run_id, t.verdict))
+    return ' / '.join(dict.fromkeys(latest.get(r, '–') for r in runs))
 
 def runs_on(reports_dir, benchmark: str, ablation: bool = False) -> pd.DataFrame:
     "Rows of `results.csv`, those of the ablations or the others."
@@ -118,7 +132,8 @@ def _row(reports_dir, figures, benchmark, model, streams, recipe='–', g=None, 
     row |= {'held out': _percent(g.val_top1), 'all': _percent(g.top1), 'clean': _percent(g.top1_clean), 'seeds': str(len(g)),
             'difference': _signed(g.top1.mean() - (claim if paper is None else paper) if paper or claim else None),
             'runs': ' '.join(r for runs, _ in fused for r in runs)}
-    if 'epochs' in g: row |= {'epochs': _one(g.epochs), 'device': _one(g.device), 'best epoch, chosen on test': _percent(g.top1_best_on_test)}
+    if 'epochs' in g: row |= {'epochs': _one(g.epochs), 'device': _one(g.device), 'best epoch, chosen on test': _percent(g.top1_best_on_test),
+                              'again': again(reports_dir, g.run_id)}
     if found := answers(reports_dir, fused):
         r, clean = found
         _agree(f'{reports_dir}: {model} {streams} {recipe}', np.stack([g.top1, g.top1_clean]), [r.mean(1), r[:, clean].mean(1)])
@@ -180,26 +195,22 @@ def fusion_table(reports_dir, benchmarks=()) -> pd.DataFrame:      # of text
 # %% ../nbs/62_tables.ipynb #39fc3dc3
 COST = dict(params_m='parameters, M', gflop='GFLOP a clip', step_s='s a step', mib='MiB')
 ABLATIONS = ['benchmark', 'model', 'ablation', 'stream', 'epochs', *COST.values(),
-             *'held out|all|95 % of all|clean|to full|95 % to full|p, each seed|seeds|runs'.split('|')]
+             *'held out|all|95 % of all|clean|to full|95 % to full|p, each seed|seeds|again|runs'.split('|')]
 
 def costs(reports_dir) -> dict[tuple, dict]:     # (benchmark, model, recipe) -> texts
     "What models cost, as far as it was measured."
-    f = Path(reports_dir)/'ablation_cost.csv'
-    if not f.exists(): return {}
-    try: t = pd.read_csv(f, dtype=str, keep_default_na=False)
-    except (ValueError, OSError) as e: raise MsagcnError(f'{f}: cannot read ({str(e).splitlines()[0]})') from e
-    if missing := [k for k in ('benchmark', 'model', 'recipe', *COST) if k not in t]: raise MsagcnError(f'{f}: has no column {missing[0]}')
+    t = texts(Path(reports_dir)/'ablation_cost.csv', ['benchmark', 'model', 'recipe', *COST])
     return {(r['benchmark'], r['model'], r['recipe']): {name: r[k] or '–' for k, name in COST.items()} for r in t.to_dict('records')}
 
 def ablation_table(reports_dir, benchmarks=()) -> pd.DataFrame:      # of text
-    "Ablations against the full model of the same seed."
+    "Ablations against the full model of the same seed, then those that were not run."
     rows, cost = [], costs(reports_dir)
     for b in benchmarks or benchmarks_of(reports_dir):
         runs = runs_on(reports_dir, b, ablation=True)
         full = {(r.model, r.stream, r.seed): r.run_id for r in runs.itertuples() if r.recipe == 'ablation/full'} if len(runs) else {}
         for (m, r, s), g in runs.groupby(['model', 'recipe', 'stream'], sort=False) if len(runs) else ():
             row = dict.fromkeys(ABLATIONS, '–') | dict(benchmark=b, model=m, ablation=r.removeprefix('ablation/'), stream=s, epochs=_one(g.epochs),
-                                                       seeds=str(len(g)), runs=' '.join(g.run_id)) | cost.get((b, m, r), {})
+                                                       seeds=str(len(g)), again=again(reports_dir, g.run_id), runs=' '.join(g.run_id)) | cost.get((b, m, r), {})
             row |= {'held out': _percent(g.val_top1), 'all': _percent(g.top1), 'clean': _percent(g.top1_clean)}
             if found := answers(reports_dir, [([i], [1.]) for i in g.run_id]):
                 _agree(f'{reports_dir}: {r} {s}', np.stack([g.top1, g.top1_clean]), [found[0].mean(1), found[0][:, found[1]].mean(1)])
@@ -212,6 +223,9 @@ def ablation_table(reports_dir, benchmarks=()) -> pd.DataFrame:      # of text
                 row |= {'to full': _signed(change), '95 % to full': f'{_signed(ends[0])} to {_signed(ends[1])}',
                         'p, each seed': ' '.join(_p(mcnemar(x, y)[2]) for x, y in zip(ours, theirs))}
             rows.append(row)
+    ran = {(x['benchmark'], x['model'], f"ablation/{x['ablation']}") for x in rows}
+    rows += [dict.fromkeys(ABLATIONS, '–') | dict(benchmark=b, model=m, ablation=r.removeprefix('ablation/'), all='not run', seeds='0', runs='') | cost[b, m, r]
+             for b, m, r in cost if r.startswith('ablation/') and b in (benchmarks or [b]) and (b, m, r) not in ran]
     return pd.DataFrame(rows, columns=ABLATIONS, dtype=str)
 
 # %% ../nbs/62_tables.ipynb #9e6e4e4c
@@ -252,6 +266,7 @@ def read_back(csv) -> pd.DataFrame:
 
 def write_tables(reports_dir) -> list[Path]:
     "All tables in all forms, in `tables/` of the folder of reports."
+    if not Path(reports_dir).is_dir(): raise MsagcnError(f'{reports_dir}: no such folder')
     out, written = Path(reports_dir)/'tables', []
     for name, frame in dict(results=result_table(reports_dir), fusion=fusion_table(reports_dir), ablation=ablation_table(reports_dir)).items():
         page = f'<!DOCTYPE html>\n<meta charset="utf-8">\n<title>msagcn: {name}</title>\n{to_html(frame, "../")}\n'

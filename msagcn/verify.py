@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['TOLERANCE', 'find_run', 'recorded_parameters', 'recorded_data', 'circumstances', 'Compared', 'apart', 'verdict',
-           'compare_losses', 'compare_history', 'compare_scores', 'threads', 'first_steps', 'whole_run', 'verify',
-           'in_words']
+           'compare_losses', 'compare_history', 'compare_scores', 'threads', 'first_steps', 'whole_run', 'record',
+           'verify', 'in_words']
 
 # %% ../nbs/66_verify.ipynb #cfe762ac
 import difflib, io, math, tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from .clips import Clips, load_clips, split
 from .core import MsagcnError, machine, pick_device, read_json
 from .distributed import start
 from .evaluate import load_scores
-from .experiment import commit, fit_part, tested_part, train
+from .experiment import append_row, commit, fit_part, tested_part, train
 from .feed import fed_store
 from .parameters import TrainParameters, VerifyParameters, read_parameters
 from .train import read_progress
@@ -120,31 +121,39 @@ def threads(n: int):
 
 def first_steps(q: TrainParameters, clips: Clips, steps: int, folder: Path, m: dict) -> list[Compared]:
     "Train the first steps, and compare what was recorded of them: losses of steps, and epochs that ended."
-    part = tested_part(q)
+    part, why = tested_part(q), ''
     each = len(split(clips, q.val_subjects)[part])*q.repeats//q.batch_size
-    if not m.get('first_losses') and steps < each:
-        raise MsagcnError(f'{folder}: no losses of steps are recorded, only of epochs, each of {each} steps; give -p steps {each}')
+    if not m.get('first_losses') and steps < each: steps, why = each, f'all {each} steps, as only epochs are recorded'
     Path(q.runs_dir).mkdir(parents=True)
     fit_part(q, clips, fed_store(clips, start(pick_device(q.device)), q.feed), part, q.runs_dir, stop=steps)
     now = read_progress(Path(q.runs_dir)/f'{part}.safetensors')
-    return compare_losses(m, now['first_losses'], steps) + (compare_history(folder/'history.csv', now['history'], steps//each) if steps >= each else [])
+    epochs = compare_history(folder/'history.csv', now['history'], steps//each) if steps >= each else []
+    return compare_losses(m, now['first_losses'], steps) + [replace(c, more=why) for c in epochs]
 
 def whole_run(q: TrainParameters, folder: Path, m: dict) -> list[Compared]:
     "Train all of it, and compare every file that was recorded."
     now, out = train(q), Path(q.reports_dir)/'runs'/q.run_id
     compared = compare_losses(m, now['first_losses'])
-    for f in ('history.csv', 'val_history.csv'): compared += compare_history(folder/f, out/f) if (folder/f).exists() else []
+    for f in ('history.csv', 'val_history.csv'):         # earlier versions wrote the second even if nobody was held out
+        compared += compare_history(folder/f, out/f) if (folder/f).exists() and (out/f).exists() else []
     for f in ('val_scores.npz', 'test_scores.npz'): compared += compare_scores(folder/f, out/f) if (folder/f).exists() else []
     told = [k for k in ('val_top1', 'top1', 'top5', 'top1_clean', 'top1_best_on_test') if m.get(k) is not None]
     words = ', '.join(f'{k} {m[k]:.2f}' + ('' if m[k] == now[k] else f' there, {now[k]:.2f} here') for k in told)
     return compared + [Compared('accuracies', apart([m[k] for k in told], [now[k] for k in told]), words)]
 
+def record(reports_dir, run: str, compared: list[Compared]) -> None:
+    "Add a row to `verify.csv`, in the place of what this commit found of the same before."
+    row = dict(run_id=run, verdict=verdict(compared), compared='; '.join(c.what for c in compared), apart=f'{max(c.apart for c in compared):.2g}', version=__version__,
+               commit=commit(), processor=machine(torch.device('cpu'))['processor'], date=f'{datetime.now(timezone.utc):%Y-%m-%d}')
+    append_row(Path(reports_dir)/'verify.csv', row, ['run_id', 'commit', 'compared'], replace=True)
+
 def verify(p: VerifyParameters) -> tuple[str, list[Compared], list[str]]:
-    "Verdict, what was compared, and what is otherwise here than it was there."
+    "Verdict, what was compared, and what is otherwise here than it was there; recorded if asked for."
     folder, m = find_run(p)
     with tempfile.TemporaryDirectory() as d, threads(m['machine'].get('threads', torch.get_num_threads())):
         q, clips = recorded_parameters(m, p, d), recorded_data(m, p)
         compared = first_steps(q, clips, p.steps, folder, m) if p.steps else whole_run(q, folder, m)
+        if p.record: record(p.reports_dir, folder.resolve().name, compared)
         return verdict(compared), compared, circumstances(m, pick_device(q.device))
 
 def in_words(run: str, found: str, compared: list[Compared], otherwise: list[str]) -> str:

@@ -10,7 +10,9 @@ import pytest
 
 from conftest import ROOT, need, sh
 
-from msagcn.tables import BENCHMARKS, EXPECTED, ablation_table, fusion_table, read_back, result_table, write_tables
+from msagcn.cli import main
+from msagcn.core import MsagcnError
+from msagcn.tables import BENCHMARKS, COST, EXPECTED, ablation_table, fusion_table, read_back, result_table, write_tables
 
 REPORTS = ROOT / 'reports'
 
@@ -128,7 +130,45 @@ def test_what_was_not_run_says_so():
             if b not in set(results.benchmark): assert rows[['all', 'seeds', 'runs', 'clean', 'difference']].values.tolist() == [['not run', '0', '', '–', '–']]
     told = [r for t in markdown_tables(ROOT / 'README.md') for r in t if r.get('all') == 'not run']
     assert {r['benchmark'] for r in told if 'benchmark' in r} >= {b for b in BENCHMARKS if b not in set(results.benchmark)}
-    assert all(not re.search(r'\d\d\.\d\d', ' '.join(v for k, v in r.items())) for r in told)
+    assert all(not re.search(r'\d\d\.\d\d', ' '.join(v for k, v in r.items() if k not in COST.values())) for r in told)
+
+
+def test_ablations_that_were_not_run_say_so():
+    "After the rows of runs, one for each variant that was measured for its cost alone."
+    given = pd.read_csv(need(REPORTS / 'ablation_cost.csv', 'costs'), dtype=str).fillna('–')
+    results = pd.read_csv(REPORTS / 'results.csv')
+    ran = set(zip(results.benchmark, results.model, results.recipe))
+    want = [(r.benchmark, r.model, r.recipe.removeprefix('ablation/'), r.params_m, r.gflop, r.step_s, r.mib) for r in given.itertuples()
+            if (r.benchmark, r.model, r.recipe) not in ran]
+    table = ablation_table(REPORTS)
+    rest = table[table['all'] == 'not run']
+    assert rest.index.tolist() == list(range(len(table) - len(want), len(table)))
+    assert list(rest[['benchmark', 'model', 'ablation', *COST.values()]].itertuples(index=False, name=None)) == want
+    other = rest.drop(columns=['benchmark', 'model', 'ablation', *COST.values(), 'all', 'seeds', 'runs'])
+    assert (rest.seeds == '0').all() and (rest.runs == '').all() and (other == '–').all(axis=None)
+    assert (table.seeds[:len(table) - len(want)] != '0').all()
+
+
+def test_the_latest_verdicts(tmp_path):
+    "The last row of a run counts; runs without one, and fusions, have a dash, and so has everything without the file."
+    for name in ('results.csv', 'fusion.csv'): shutil.copy(REPORTS / name, tmp_path)
+    for name in ('runs', 'data'): (tmp_path / name).symlink_to(REPORTS / name)
+    assert (result_table(tmp_path).again == '–').all() and (ablation_table(tmp_path).again == '–').all()
+    results = pd.read_csv(REPORTS / 'results.csv')
+    a, b = results[~results.recipe.str.startswith('ablation/')].run_id[:2]
+    c = results[results.recipe.str.startswith('ablation/')].run_id.iloc[0]
+    (tmp_path / 'verify.csv').write_text(f'run_id,verdict\n{a},bit-equal\n{b},different\n{a},equal within 1.0e-06\n{c},different\n{b},bit-equal\n')
+    for table, want in ((result_table, {a: 'equal within 1.0e-06', b: 'bit-equal'}), (ablation_table, {c: 'different'})):
+        t = table(tmp_path)
+        assert t.columns[-2:].tolist() == ['again', 'runs'] and t.again.tolist() == [want.get(r, '–') for r in t.runs]
+    (tmp_path / 'verify.csv').write_text('run,verdict\n')
+    with pytest.raises(MsagcnError, match='verify.csv: has no column run_id'): result_table(tmp_path)
+
+
+def test_a_folder_that_is_not_there(tmp_path, capfd):
+    assert main(['tables', '-p', 'reports_dir', str(tmp_path / 'nosuch')]) == 2
+    complaint = capfd.readouterr().err.strip()
+    assert f'{tmp_path}/nosuch: no such folder' in complaint and len(complaint.splitlines()) == 1 and not (tmp_path / 'nosuch').exists()
 
 
 def test_published_figures_are_those_of_the_file():
@@ -145,7 +185,7 @@ def test_published_figures_are_those_of_the_file():
 
 
 def test_the_tables_in_reports_are_the_present_ones(tmp_path):
-    for name in ('results.csv', 'fusion.csv', 'published.csv', 'ablation_cost.csv'):
+    for name in ('results.csv', 'fusion.csv', 'published.csv', 'ablation_cost.csv', 'verify.csv'):
         if (REPORTS / name).exists(): shutil.copy(REPORTS / name, tmp_path)
     for name in ('runs', 'data'): (tmp_path / name).symlink_to(REPORTS / name)
     for path in write_tables(tmp_path): assert path.read_text() == (REPORTS / f'tables/{path.name}').read_text(), f'{path.name}: run msagcn tables'
@@ -184,7 +224,6 @@ def test_latex_is_balanced(name, tmp_path):
 
 
 def test_a_figure_that_its_scores_do_not_give_is_refused(tmp_path):
-    from msagcn.core import MsagcnError
     results = need(REPORTS / 'results.csv', 'results').read_text()
     run = pd.read_csv(REPORTS / 'results.csv', dtype=str).query("benchmark == 'nw_ucla'").iloc[0]
     (tmp_path / 'results.csv').write_text(results.replace(f',{run.top1},{run.top5},', f',99.14,{run.top5},', 1))

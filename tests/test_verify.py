@@ -5,12 +5,14 @@ import re
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from conftest import ROOT, TINY, need, pairs, places
 
 from msagcn.cli import main
 from msagcn.evaluate import load_scores, save_scores
+from msagcn.tables import result_table
 
 SMALL = TINY | dict(epochs=2, test_every_epoch_from=1, lr=.02)
 
@@ -54,9 +56,18 @@ def test_its_first_steps_by_its_folder(capfd, reports, embedded):
     assert status == 0 and ': bit-equal\n  losses of the first 3 steps: equal\n  history.csv, 1 epochs to 4 decimals: equal\n' in said
     change(reports, first_losses=None)                                                 # as runs of earlier versions
     status, said, _ = verify(capfd, reports, embedded, steps=2)
-    assert status == 0 and 'equal in the decimals that were recorded' in said and 'history.csv, 1 epochs' in said
-    status, _, complaint = verify(capfd, reports, embedded, steps=1)
-    assert status == 2 and 'no losses of steps are recorded' in complaint and '-p steps 2' in complaint
+    assert status == 0 and 'equal in the decimals that were recorded' in said and 'history.csv, 1 epochs' in said and 'only epochs' not in said
+    status, said, _ = verify(capfd, reports, embedded, steps=1)                        # less than an epoch, of which alone there is a record
+    assert status == 0 and '  history.csv, 1 epochs to 4 decimals: equal (all 2 steps, as only epochs are recorded)\n' in said
+    assert 'losses of the first' not in said
+
+
+def test_a_history_that_is_no_longer_written(capfd, reports, embedded):
+    "Earlier versions trained twice for a run that holds nobody out."
+    run = reports / 'runs/msagcn-embedded-plain-joint-s1'
+    shutil.copy(run / 'history.csv', run / 'val_history.csv')
+    status, said, _ = verify(capfd, reports, embedded)
+    assert status == 0 and said.count('history.csv, 2 epochs') == 1
 
 
 def test_another_parameter_is_another_run(capfd, reports, embedded):
@@ -66,6 +77,28 @@ def test_another_parameter_is_another_run(capfd, reports, embedded):
     assert re.search(r'test_scores.npz, 20 clips: apart by \d', said)
     status, said, _ = verify(capfd, reports, embedded, steps=1)
     assert status == 0 and 'losses of the first 1 steps: equal' in said                # the rate acts from the second step on
+
+
+def test_the_ledger(capfd, reports, embedded, monkeypatch):
+    "With `record` a row for each commit and each thing compared, under the name of the run's folder; the table of results has the last."
+    run, ledger = 'msagcn-embedded-plain-joint-s1', reports / 'verify.csv'
+    def again(): return result_table(reports, ['embedded']).set_index('recipe').again.to_dict()
+    assert again() == dict(plain='–', refit='–')
+    for given, commit in ((run, 'aaa'), (reports / f'runs/{run}', 'aaa'), (f'{reports}/runs/{run}/', 'bbb+')):
+        monkeypatch.setattr('msagcn.verify.commit', lambda: commit)
+        assert verify(capfd, reports, embedded, given, steps=2, record='true')[0] == 0
+    rows = pd.read_csv(ledger, dtype=str)
+    assert rows.columns.tolist() == 'run_id verdict compared apart version commit processor date'.split()
+    assert rows.iloc[:, :4].values.tolist() == [[run, 'bit-equal', 'losses of the first 2 steps; history.csv, 1 epochs to 4 decimals', '0']] * 2
+    assert rows.commit.tolist() == ['aaa', 'bbb+'] and rows.date.str.fullmatch(r'20\d\d-\d\d-\d\d').all() and rows.processor.notna().all()
+    assert again() == dict(plain='bit-equal', refit='–')
+    change(reports, lr=.03)
+    assert verify(capfd, reports, embedded, steps=2, record='true')[0] == 2            # different: it stands in the place of what the same commit found
+    assert pd.read_csv(ledger, dtype=str)[['commit', 'verdict']].values.tolist() == [['aaa', 'bit-equal'], ['bbb+', 'different']]
+    assert verify(capfd, reports, embedded, record='true')[0] == 2
+    last = pd.read_csv(ledger, dtype=str).iloc[2]
+    assert last.verdict == 'different' and 'test_scores.npz, 20 clips; accuracies' in last.compared and float(last.apart) > 1e-3
+    assert again() == dict(plain='different', refit='–')
 
 
 def test_other_data_are_refused(capfd, reports, embedded, tmp_path):
