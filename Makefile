@@ -27,7 +27,7 @@ demo: env  ## raw files to a report, on generated data (some minutes); nothing o
 	msagcn train -f params/demo.yaml -p stream joint,bone $(DEMO) $(DEMO_OUT)
 	msagcn fuse -p recipe demo -p streams '[joint, bone]' -p reports_dir demo/reports
 	msagcn report -p recipe demo $(DEMO) $(DEMO_OUT)
-	@echo; echo "Open $(CURDIR)/demo/reports/embedded.html"
+	@echo; echo "Open $(CURDIR)/demo/reports/embedded.html"; echo "For commands of your own: . $(VENV)/bin/activate"
 
 test: env  ## everything: notebooks as tests, then tests/
 	nbdev_test --n_workers 2 --path nbs

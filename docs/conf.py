@@ -5,10 +5,13 @@ import shutil
 import sys
 from pathlib import Path
 
+import pandas as pd
 from docutils import nodes
 from latex2mathml.converter import convert
 
 import msagcn
+from msagcn.cli import VERBS
+from msagcn.parameters import explained
 from msagcn.tables import read_back, to_markdown
 
 HERE, ROOT = Path(__file__).resolve().parent, Path(msagcn.__file__).resolve().parents[1]      # ROOT: the checkout that the package is in
@@ -38,7 +41,7 @@ suppress_warnings = ['myst.header']                     # notebooks go on from o
 
 GROUPS = {'0': 'Floor', '1': 'Skeletons and data sets', '2': 'Graphs, readers, streams, pictures', '3': 'Networks and feeds',
           '4': 'Scores, weights, export', '5': 'Training', '6': 'Experiments and reports', '7': 'Command', 'r': 'Runners', 'b': 'Benchmarks'}
-ALONE = ['model', 'streams', 'recipe', 'epochs', 'seeds', 'held out', 'all', '95 % of all', 'clean', 'best epoch, chosen on test', 'runs']
+ALONE = ['model', 'streams', 'recipe', 'epochs', 'seeds', 'held out', 'all', '95 % of all', 'clean', 'best epoch, chosen on test', 'again', 'runs']
 FUSED = ['models', 'streams', 'recipe', 'fitted weights', 'held out', 'all', '95 % of all', 'clean', 'gain', '95 % of gain', 'p']
 OTHERS = ['benchmark', 'model', 'streams', 'paper', "release's claim", 'all', 'difference', 'seeds', 'runs']
 
@@ -71,6 +74,13 @@ def notebook(source, to):
     to.write_text(json.dumps(nb | {'cells': cells}), encoding='utf-8')
 
 
+def parameters(verb, about):
+    "What a command may be told, in Markdown."
+    kind, _, what = about
+    rows = [(f'`{name}`', f'`{default}`', text) for name, default, text in explained(kind)]
+    return f'## {verb}\n\n{what[0].upper()}{what[1:]}.\n\n' + to_markdown(pd.DataFrame(rows, columns=['parameter', 'by default', 'what it is']))
+
+
 def gather():
     "What the site shows besides the pages in this folder."
     library, listed = fresh('library'), {g: [] for g in GROUPS}
@@ -81,6 +91,8 @@ def gather():
         listed[name[0]].append(f'made/library/{name}')
     (fresh('lists') / 'notebooks.md').write_text('\n\n'.join(
         f'```{{toctree}}\n:caption: {title}\n\n' + '\n'.join(listed[g]) + '\n```' for g, title in GROUPS.items() if listed[g]), encoding='utf-8')
+
+    (MADE / 'lists/parameters.md').write_text('\n\n'.join(parameters(*v) for v in VERBS.items()), encoding='utf-8')
 
     texts = fresh('project')
     for name in ('README.md', 'DATA.md', 'CONTRIBUTING.md', 'CHANGELOG.md'):

@@ -121,7 +121,7 @@ def test_the_tables_are_those_in_reports(site):
         for s, k in zip(shown, kept):
             assert {c: v for c, v in s.items() if c != 'runs'} == {c: v for c, v in k.items() if c in s and c != 'runs'}
     assert len(rest) == 2 + bool(csv_rows('ablation'))
-    assert len(alone[0]) == 11 and len(fused[0]) == 11                         # columns
+    assert len(alone[0]) == 12 and len(fused[0]) == 11                         # columns
 
 
 def test_formulas_are_drawn_by_the_browser(site):
