@@ -38,7 +38,7 @@ from .msg3d_names import load_msg3d
 from .msg3d_ntu import filled, prepare_msg3d_ntu, stood_up
 from .ntu import clip_of, prepare_ntu
 from .nw_ucla import download, parse_clip, read_nw_ucla
-from .parameters import FuseParameters, PrepareParameters, ReportParameters, TestParameters, TrainParameters, read_parameters
+from .parameters import FuseParameters, PrepareParameters, TestParameters, TrainParameters
 from .release import load_release, read_state
 from .skeleton import SKELETONS, Skeleton, skeleton_from
 from .synthetic import write_synthetic

@@ -11,7 +11,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from .msagcn import FigureGraphConv, MSAGCN, Retrospect, StageGraphConv, StageTemporalConv
+from .msagcn import FigureGraphConv, Retrospect, StageGraphConv, StageTemporalConv
 from .kernels import gated
 from .msg3d import Collapse, RingGraphConv, ScaleTemporalConv, Shortcut
 

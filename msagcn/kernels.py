@@ -143,7 +143,7 @@ class Aggregate(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gy):                                                       # (N, O, T, V)
         x, w, F_, gate, e, y = ctx.saved_tensors
-        (N, C, T, V), O = x.shape, w.shape[1]
+        (N, _, T, V), O = x.shape, w.shape[1]
         gx, gF, again = torch.empty_like(x), torch.empty_like(F_), Buffers(x)
         gw, ge = torch.zeros_like(w, dtype=gate.dtype), gy.sum(2).to(gate.dtype)
         gyy = gy.flatten(2)[:, :, None].matmul(y.flatten(2)[..., None]).view(N, O).to(gate.dtype)

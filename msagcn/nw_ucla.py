@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from .clips import Clips, equal_content, leaked
+from .clips import Clips
 from .core import MsagcnError, Progress, content_hash, whole_file
 from .skeleton import UCLA20
 

@@ -91,7 +91,7 @@ class TrainParameters(Parameters):
     "One run: one model, one stream, one seed."
     benchmark: Benchmark = Field('embedded', description='the prepared data set in data_dir')
     recipe: Annotated[str, Field(pattern=f'^([A-Za-z0-9_]+/)?{_WORD}')] = Field('smoke', description="name of this set of parameters, and part of the run's name")
-    model: Model = Field('msagcn', description='whose runs')
+    model: Model = Field('msagcn', description='the network')
     topology: Literal['release', 'figure'] = Field('release', description='of msagcn: as released, or as the paper draws it')
     context: Literal['batch', 'running', 'sample', 'none'] = Field('running', description='of msagcn')
     stages: Literal[1, 2, 4] = Field(4, description='of msagcn')

@@ -10,7 +10,8 @@ import yaml
 from conftest import ROOT, need
 
 from msagcn.clips import load_clips, split
-from msagcn.experiment import PrepareParameters, TrainParameters, prepare, read_parameters
+from msagcn.experiment import prepare
+from msagcn.parameters import PrepareParameters, TrainParameters, read_parameters
 from msagcn.streams import batch, store
 
 RECIPE = yaml.safe_load((ROOT / 'params/demo.yaml').read_text())

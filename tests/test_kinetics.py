@@ -1,7 +1,6 @@
 """Kinetics-Skeleton from the files of ST-GCN's release: to the bit the literal form of the specification, whatever the files are in,
 streams as MS-G3D's authors make them, and bad files listed without losing the others."""
 import json
-import random
 import shutil
 import zipfile
 

@@ -3,8 +3,9 @@ import pytest
 
 from conftest import ROOT
 from msagcn.cli import read_yaml
-from msagcn.experiment import TrainParameters, new_model, read_parameters
+from msagcn.experiment import new_model
 from msagcn.ntu import SPLITS
+from msagcn.parameters import TrainParameters, read_parameters
 from msagcn.skeleton import COCO17, NTU25, OPENPOSE18, UCLA20
 from msagcn.streams import STREAMS
 
