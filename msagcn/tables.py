@@ -52,12 +52,14 @@ def by_others(reports_dir, benchmark: str) -> pd.DataFrame:
 def answers(
     reports_dir,
     fusions: list[tuple[list[str], list[float]]],    # for each seed: names of runs, weights
+    part: str = 'test',                              # or 'val', the clips that are held out
 ) -> tuple[np.ndarray, np.ndarray]|None:             # (seeds, n) of 0 and 1, (n,) whether a clip is clean
-    "Which test clips runs, or fusions of runs, answer rightly; None where score files are not there."
+    "Which clips runs, or fusions of runs, answer rightly; None where score files are not there, or no clips are in them."
     folder, seeds = Path(reports_dir)/'runs', []
-    if not all((folder/r/'test_scores.npz').exists() for runs, _ in fusions for r in runs) or not fusions: return None
+    if not all((folder/r/f'{part}_scores.npz').exists() for runs, _ in fusions for r in runs) or not fusions: return None
     for runs, weights in fusions:
-        names, labels, stack = align({r: load_scores(folder/r/'test_scores.npz') for r in runs})
+        names, labels, stack = align({r: load_scores(folder/r/f'{part}_scores.npz') for r in runs})
+        if not len(names): return None
         seeds.append(Scores(names, labels, stack[0] if len(runs) == 1 else fuse(stack, weights)))
     m = read_json(folder/fusions[0][0][0]/'metrics.json')
     leaked = read_json(Path(reports_dir)/'data'/f"{m['benchmark']}-{m['data_hash'][:12]}.json")['leaked']
@@ -129,15 +131,24 @@ def _row(reports_dir, figures, benchmark, model, streams, recipe='–', g=None, 
     row = dict.fromkeys(RESULTS, '–') | dict(benchmark=benchmark, model=model, streams=streams, recipe=recipe, all='not run', seeds='0', runs='')
     row |= {'paper': 'not stated' if paper is None else f'{paper:.1f}', "release's claim": 'not stated' if claim is None else f'{claim:.1f}'}
     if g is None: return row
-    row |= {'held out': _percent(g.val_top1), 'all': _percent(g.top1), 'clean': _percent(g.top1_clean), 'seeds': str(len(g)),
+    row |= _measured(reports_dir, f'{model} {streams} {recipe}', g, fused)
+    row |= {'seeds': str(len(g)),
             'difference': _signed(g.top1.mean() - (claim if paper is None else paper) if paper or claim else None),
             'runs': ' '.join(r for runs, _ in fused for r in runs)}
-    if 'epochs' in g: row |= {'epochs': _one(g.epochs), 'device': _one(g.device), 'best epoch, chosen on test': _percent(g.top1_best_on_test),
+    if 'epochs' in g: row |= {'epochs': _one(g.epochs), 'device': _one(g.device), 'best epoch, chosen on test': _percent(_clips_of(g.top1_best_on_test, g.n_test)),
                               'again': again(reports_dir, g.run_id)}
-    if found := answers(reports_dir, fused):
+    return row
+
+def _clips_of(percent, n): return 100*(percent*n/100).round()/n          # what two decimals stand for
+
+def _measured(reports_dir, what, g, tries) -> dict:
+    "Accuracies and intervals by the score files, whose figures have all decimals; without these by the table `g` alone."
+    row = {'held out': _percent(g.val_top1), 'all': _percent(g.top1), 'clean': _percent(g.top1_clean)}
+    if held := answers(reports_dir, tries, 'val'): row['held out'] = _percent(100*held[0].mean(1))
+    if found := answers(reports_dir, tries):
         r, clean = found
-        _agree(f'{reports_dir}: {model} {streams} {recipe}', np.stack([g.top1, g.top1_clean]), [r.mean(1), r[:, clean].mean(1)])
-        row |= {'95 % of all': _between(*interval(r)), '95 % of clean': _between(*interval(r[:, clean]))}
+        _agree(f'{reports_dir}: {what}', np.stack([g.top1, g.top1_clean]), [r.mean(1), r[:, clean].mean(1)])
+        row |= {'all': _percent(100*r.mean(1)), 'clean': _percent(100*r[:, clean].mean(1)), '95 % of all': _between(*interval(r)), '95 % of clean': _between(*interval(r[:, clean]))}
     return row
 
 def _fused(g): return [(r.runs.split(), [float(w) for w in r.weights.split()]) for r in g.itertuples()]
@@ -179,12 +190,12 @@ def fusion_table(reports_dir, benchmarks=()) -> pd.DataFrame:      # of text
             row = dict.fromkeys(FUSIONS, '–') | dict(benchmark=b, models=m, streams=s, recipe=r, seeds=str(len(equal)), runs=_one(' '.join(equal.runs).split()))
             row |= {f'{k}, {w}': _percent(x[c]) for w, x in (("release's weights", release), ('equal weights', equal)) for k, c in (('all', 'top1'), ('clean', 'top1_clean'))}
             if len(fitted):
-                row |= {'fitted weights': _weights(fitted), 'held out': _percent(fitted.val_top1), 'all': _percent(fitted.top1), 'clean': _percent(fitted.top1_clean)}
+                row |= {'fitted weights': _weights(fitted)} | _measured(reports_dir, f'{m} {s} {r}', fitted, _fused(fitted))
                 best = [best_stream(reports_dir, runs) for runs, _ in _fused(fitted)]
                 if (found := answers(reports_dir, _fused(fitted))) and None not in best:
                     alone, together = answers(reports_dir, [([x], [1.]) for x in best])[0], found[0]
                     gain, *ends = difference_interval(together, alone)
-                    row |= {'95 % of all': _between(*interval(together)), 'gain': _signed(gain), '95 % of gain': f'{_signed(ends[0])} to {_signed(ends[1])}',
+                    row |= {'gain': _signed(gain), '95 % of gain': f'{_signed(ends[0])} to {_signed(ends[1])}',
                             'p': ' '.join(_p(mcnemar(x, y)[2]) for x, y in zip(together, alone))}
             rows.append(row)
         there = {(x['models'], x['streams']) for x in rows if x['benchmark'] == b}
@@ -211,10 +222,7 @@ def ablation_table(reports_dir, benchmarks=()) -> pd.DataFrame:      # of text
         for (m, r, s), g in runs.groupby(['model', 'recipe', 'stream'], sort=False) if len(runs) else ():
             row = dict.fromkeys(ABLATIONS, '–') | dict(benchmark=b, model=m, ablation=r.removeprefix('ablation/'), stream=s, epochs=_one(g.epochs),
                                                        seeds=str(len(g)), again=again(reports_dir, g.run_id), runs=' '.join(g.run_id)) | cost.get((b, m, r), {})
-            row |= {'held out': _percent(g.val_top1), 'all': _percent(g.top1), 'clean': _percent(g.top1_clean)}
-            if found := answers(reports_dir, [([i], [1.]) for i in g.run_id]):
-                _agree(f'{reports_dir}: {r} {s}', np.stack([g.top1, g.top1_clean]), [found[0].mean(1), found[0][:, found[1]].mean(1)])
-                row['95 % of all'] = _between(*interval(found[0]))
+            row |= _measured(reports_dir, f'{r} {s}', g, [([i], [1.]) for i in g.run_id])
             pairs = [(i, full[m, s, seed]) for i, seed in zip(g.run_id, g.seed) if (m, s, seed) in full]
             both = [answers(reports_dir, [([i], [1.]) for i in ids]) for ids in zip(*pairs)]
             if r != 'ablation/full' and both and None not in both:
