@@ -127,7 +127,7 @@ def network_step(w: Work):       # a function that returns seconds
     plan = Plan(precision=w.precision)
     optimiser = make_optimiser(model, plan) if w.optimiser else None
     fits = w.by == 'ours' and w.task == 'train'                                          # `fit` keeps memory, others' programs do not
-    if w.device == 'cpu' and (fits or w.mode == 'keep_memory'): keep_memory()
+    if w.device == 'cpu' and (fits or w.mode == 'keep_memory'): keep_memory(large=w.mode != 'recompute')
     if w.mode == 'folded': model = fold(model)
     run = torch.compile(model) if w.mode == 'compile' else model.train(w.task == 'train')
     model.train(w.task == 'train')

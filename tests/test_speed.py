@@ -23,3 +23,10 @@ def test_a_step_is_faster_and_takes_less_memory(name, capsys):
         if ratio >= wanted: break
     assert ratio >= wanted
     assert memory < .7 or math.isnan(memory)                                       # it is read from /proc
+
+
+def test_a_step_that_computes_its_blocks_again_takes_a_quarter_of_the_memory(capsys):
+    works = [Work('train', by=by, mode=mode, threads=2, literal_dir=str(ROOT / 'tests')) for by, mode in (('ours', 'recompute'), ('literal', 'eager'))]
+    ours, literal = alternate(works, 1)
+    with capsys.disabled(): print(f'\nrecompute: ours {ours.mib:.0f} MiB, literal {literal.mib:.0f} MiB')
+    assert ours.mib <= .25*literal.mib or math.isnan(ours.mib)
