@@ -198,10 +198,10 @@ def show_stages(
     subsets=('itself', 'inward', 'outward'),
 ) -> np.ndarray:         # (K, stages) axes
     "Stage attention of one clip, a row for each subset."
-    K, S = attention.shape[:2]
+    (K, S), scale = attention.shape[:2], dict(limit=np.abs(attention).max(), signed=attention.min() < -1e-9)
     fig, axes = plt.subplots(K, S, figsize=(2.1*S + .6, 2.1*K), squeeze=False)
     for k, s in np.ndindex(K, S):
-        show_matrix(attention[k, s], skeleton, f'{subsets[k]}, stage {s + 1}', axes[k, s], names=False, limit=attention.max())
+        show_matrix(attention[k, s], skeleton, f'{subsets[k]}, stage {s + 1}', axes[k, s], names=False, **scale)
     fig.colorbar(axes[0, 0].collections[0], ax=list(axes.flat), shrink=.5, pad=.02).ax.tick_params(labelsize=6)
     return axes
 
