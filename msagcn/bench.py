@@ -41,7 +41,7 @@ class BenchParameters(Parameters):
     width: Count|None = Field(None, description="channels of the first blocks; by default the model's own")
     batches: list[Count] = [16]
     precisions: list[Literal['fp32', 'bf16', 'fp16']] = ['fp32', 'bf16']
-    modes: list[Literal[MODES]] = Field(['eager', 'recompute', 'folded'], description="recompute is MSA-GCN's in training, folded is for inference")
+    modes: list[Literal[MODES]] = Field(['eager', 'recompute', 'folded'], description="recompute is MSA-GCN's in training, folded is for inference; compile is torch.compile, for MSA-GCN on a processor its own compiled code")
     optimiser: bool = Field(False, description='its step too, in training')
     clips: list[Count] = Field([4, 8, 16, 32], description='batches, for the cost of a clip')
     epochs: list[Count] = Field([500, 8000], description='clips of an epoch, for the cost of a clip')
@@ -245,9 +245,11 @@ def waiting(p: BenchParameters, model: str, clips: int = 64) -> list[dict]:
 def augmentation(p: BenchParameters) -> list[dict]:
     "Seconds for 1,020 augmented clips of NW-UCLA's size, each on one core; the release's where a checkout of it is there."
     feeders = [d for d in p.reference_dirs if (Path(d)/'feeders/feeder_ucla.py').exists() and known_reference(d)[0] == 'release']
-    ours, *others = alternate([Work('feed', by=o, batch=64, threads=1, turn=p.turn) for o in ('ours', *feeders)], p.rounds, what='augmentation')
+    ways = [('ours', 'eager'), ('ours', 'compile')][:1 + ('compile' in p.modes)]
+    found = alternate([Work('feed', by=o, mode=m, batch=64, threads=1, turn=p.turn) for o, m in (*ways, *((d, 'eager') for d in feeders))], p.rounds, what='augmentation')
     q = p.model_copy(update=dict(shape='nw_ucla', frames=None, width=None, device='cpu'))
-    return [row(q, 'augmentation, 1020 clips', '', 64, 'fp32', ours.seconds, name_of(o.w) if o else '', o.seconds if o else math.nan) for o in others or [None]]
+    return [row(q, 'augmentation, 1020 clips', '' if ours.w.mode == 'eager' else 'compile', 64, 'fp32', ours.seconds, name_of(o.w) if o else '', o.seconds if o else math.nan)
+            for ours in found if ours.w.by == 'ours' for o in [c for c in found if c.w.by != 'ours'] or [None]]
 
 # %% ../nbs/67_bench.ipynb #c5bb0c63
 GPU_COMMAND = "python -m msagcn bench -p device cuda -p batches '[16, 64, 128]' -p modes '[eager, compile]' -p tasks '[count, train, infer]'"

@@ -24,6 +24,7 @@ from .fold import fold
 from .graph import diameter
 from .msagcn import MSAGCN
 from .msg3d import MSG3D
+from .native import compiled_code, library
 from .skeleton import NTU25, UCLA20
 from .train import Plan, keep_memory, make_optimiser, precision_context
 
@@ -129,15 +130,17 @@ def network_step(w: Work):       # a function that returns seconds
     fits = w.by == 'ours' and w.task == 'train'                                          # `fit` keeps memory, others' programs do not
     if w.device == 'cpu' and (fits or w.mode == 'keep_memory'): keep_memory(large=w.mode != 'recompute')
     if w.mode == 'folded': model = fold(model)
-    run = torch.compile(model) if w.mode == 'compile' else model.train(w.task == 'train')
+    own = w.mode == 'compile' and (w.device, w.model) == ('cpu', 'msagcn')               # by compiled code of ours
+    if own: library('network')                                                           # or a line that says why not
+    run = torch.compile(model) if w.mode == 'compile' and not own else model
     model.train(w.task == 'train')
     def training():
         model.zero_grad(set_to_none=True)
-        with precision_context(plan, device): logits = run(x)
+        with precision_context(plan, device), compiled_code(own): logits = run(x)
         F.cross_entropy((logits[0] if isinstance(logits, tuple) else logits).float(), y).backward()
         if optimiser: optimiser.step()
     def inference():
-        with torch.inference_mode(), precision_context(plan, device): run(x)
+        with torch.inference_mode(), precision_context(plan, device), compiled_code(own): run(x)
     act = training if w.task == 'train' else inference
     def step():
         wait_for(device); start = time.perf_counter()
@@ -162,7 +165,8 @@ def feed_step(w: Work, n: int = 1020):       # a function that returns seconds
         s = fed_store(clips)
         def act():
             again = next(seed)
-            for i in torch.arange(n).split(w.batch): feed_batch(s, i, 52, 'joint', (1, again))
+            with compiled_code(w.mode == 'compile'):
+                for i in torch.arange(n).split(w.batch): feed_batch(s, i, 52, 'joint', (1, again))
     else:
         sys.path.insert(0, str(Path(w.by).resolve()))
         Feeder = importlib.import_module('feeders.feeder_ucla').Feeder

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .clips import Clips
 from .core import MsagcnError, keyed_integers
+from .native import compiled, turned_clips
 from .skeleton import Skeleton, skeleton_from
 
 # %% ../nbs/24_streams.ipynb #1a97e7eb
@@ -137,6 +138,9 @@ def batch(
 ) -> Tensor:                     # (N, C, T, V, M) float32
     "Network input for some clips."
     if s.channels != 'xyz': raise MsagcnError(f'feed: nw_ucla wants channels xyz, not {s.channels}')
+    if augment is not None and compiled(s.frames) and s.frames.dtype is s.dtype is torch.float:
+        x = turned_clips(s.frames, s.starts, s.lengths, clips, T, augment[0], torch.as_tensor(augment[1]).expand(len(clips)))
+        return as_stream(x, stream, s.skeleton)
     lengths = s.lengths[clips]
     every = torch.arange(int(lengths.max()), device=s.device)
     x = s.at(s.starts[clips][:, None] + torch.minimum(every, lengths[:, None] - 1))       # (N, L, M, V, C), last frame repeated

@@ -9,7 +9,7 @@ __all__ = ['LARGE', 'FIRST', 'Plan', 'learning_rate', 'epoch_order', 'save_state
 # %% ../nbs/50_train.ipynb #cbc4d372
 import ctypes, json, math, time
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from .core import MsagcnError, Progress, keyed_bits, whole_file
 from .distributed import average_gradients, from_rank_0, gather, mean_over_ranks, synchronise, world
 from .evaluate import predict, topk
 from .feed import FedStore, batch
+from .native import can_compile, compiled_code
 
 # %% ../nbs/50_train.ipynb #5264022a
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Plan:
     weight_decay: float = 1e-4   # on every parameter, as the release has it
     seed: int = 1
     precision: str = 'fp32'      # 'fp32', 'bf16', or 'fp16' (GPU)
+    compile: bool = False        # MSA-GCN on a processor: by compiled code, where there is a compiler
 
 def learning_rate(
     plan: Plan,
@@ -139,6 +141,7 @@ def fit(
     if plan.batch_size % (world()[1]*plan.accumulate):
         raise MsagcnError(f'batch_size: {plan.batch_size} cannot be shared equally by {world()[1]} processes and accumulate {plan.accumulate}')
     precision_context(plan, s.device)
+    if plan.compile and s.device.type != 'cpu': raise MsagcnError('compile: is for processors; on a GPU leave it out')
     if s.device.type == 'cpu': keep_memory(large=not getattr(model, 'recompute', False))
     if plan.sync_bn: synchronise(model)
     optimiser = make_optimiser(model, plan)
@@ -152,6 +155,7 @@ def fit(
         if 'scaler' in at: scaler.load_state_dict(at['scaler'])
     if len({(a['epoch'], a['step']) for a in gather(at)}) > 1:
         raise MsagcnError(f'{checkpoint}: the processes do not all see it; they need a shared folder')
+    if plan.compile and not can_compile(): plan = replace(plan, compile=False)
     from_rank_0(model)
     steps = len(clips)*plan.repeats//plan.batch_size
     with Progress(plan.epochs, plan.stream, at['epoch'], quiet=world()[0] > 0) as bar:
@@ -199,8 +203,9 @@ def _share(model, s, clips, passes, plan, scaler):
     mine, told = clips.chunk(size)[rank].chunk(parts), passes.chunk(size)[rank].chunk(parts)
     sums = torch.zeros(2, dtype=torch.double, device=s.device)
     for i, n in zip(mine, told):
-        x, y = batch(s, i, plan.frames, plan.stream, (plan.seed, n)), s.labels[i]
-        with precision_context(plan, s.device): logits = model(x)
+        with compiled_code(plan.compile):
+            x, y = batch(s, i, plan.frames, plan.stream, (plan.seed, n)), s.labels[i]
+            with precision_context(plan, s.device): logits = model(x)
         loss = F.cross_entropy(logits.float() if logits.dtype != torch.double else logits, y)/parts
         scaler.scale(loss).backward()
         sums += torch.stack([loss.detach().double(), (logits.argmax(1) == y).sum()])

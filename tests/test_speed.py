@@ -5,6 +5,7 @@ import pytest
 
 from conftest import ROOT
 from msagcn.contenders import Work, alternate
+from msagcn.native import can_compile
 
 PAIRS = {      # what of NTU, how many times as fast at least (the command msagcn bench measures by how much)
     'msagcn': (dict(batch=16), 1.1),
@@ -23,6 +24,18 @@ def test_a_step_is_faster_and_takes_less_memory(name, capsys):
         if ratio >= wanted: break
     assert ratio >= wanted
     assert memory < .7 or math.isnan(memory)                                       # it is read from /proc
+
+
+def test_a_compiled_step_is_faster_still(capsys):
+    if not can_compile(): pytest.skip('no C++ compiler')
+    works = [Work('train', by=by, mode=mode, threads=2, literal_dir=str(ROOT / 'tests')) for by, mode in (('ours', 'compile'), ('literal', 'eager'))]
+    for attempt in range(3):
+        ours, literal = alternate(works, 3)
+        with capsys.disabled(): print(f'\ncompiled: ours {ours.seconds:.2f} s, literal {literal.seconds:.2f} s, ratio {literal.seconds/ours.seconds:.2f}; '
+                                      f'ours {ours.mib:.0f} MiB, literal {literal.mib:.0f} MiB')
+        if literal.seconds/ours.seconds >= 1.4: break
+    assert literal.seconds/ours.seconds >= 1.4
+    assert ours.mib <= .7*literal.mib or math.isnan(ours.mib)
 
 
 def test_a_step_that_computes_its_blocks_again_takes_a_quarter_of_the_memory(capsys):
