@@ -280,7 +280,8 @@ def turned_clips(
 ) -> Tensor:             # (N, 3, T, V, M)
     "NW-UCLA's training input."
     (M, V), N, angles = frames.shape[1:3], len(clips), torch.arange(-60., 61).deg2rad()
-    tensors = [t.contiguous() for t in (frames, starts, lengths, clips, passes, angles.cos(), angles.sin(), frames.new_empty(N, 3, T, V, M))]
+    numbers = [t.long().contiguous() for t in (starts, lengths, clips, passes)]
+    tensors = [frames.contiguous(), *numbers, angles.cos(), angles.sin(), frames.new_empty(N, 3, T, V, M)]
     told = [ctypes.c_void_p(t.data_ptr()) for t in tensors]
     library('feed', *EXACT).turned_clips(*map(ctypes.c_int64, (N, T, M, V, seed)), *told, ctypes.c_int64(torch.get_num_threads()))
     return tensors[-1]

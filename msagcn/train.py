@@ -141,7 +141,7 @@ def fit(
     if plan.batch_size % (world()[1]*plan.accumulate):
         raise MsagcnError(f'batch_size: {plan.batch_size} cannot be shared equally by {world()[1]} processes and accumulate {plan.accumulate}')
     precision_context(plan, s.device)
-    if plan.compile and s.device.type != 'cpu': raise MsagcnError('compile: is for processors; on a GPU leave it out')
+    if plan.compile and (s.device.type != 'cpu' or plan.precision != 'fp32'): raise MsagcnError('compile: is for precision fp32 on a processor; leave it out otherwise')
     if s.device.type == 'cpu': keep_memory(large=not getattr(model, 'recompute', False))
     if plan.sync_bn: synchronise(model)
     optimiser = make_optimiser(model, plan)
