@@ -18,8 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .clips import load_clips
 from .core import MsagcnError, Progress, machine, read_json, seeded_generator
-from .experiment import PLACES, append_row, build_model, new_model, train, usual_parameters
-from .parameters import AblateParameters, TrainParameters, read_parameters, read_yaml
+from .experiment import append_row, train, usual_parameters
+from .weights import build_model, new_model
+from .parameters import AblateParameters, PLACES, TrainParameters, read_parameters, read_yaml
 from .reports import read_table
 from .skeleton import skeleton_from
 from .tables import ablation_table, costs

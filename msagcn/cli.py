@@ -19,7 +19,8 @@ from .bench import BenchParameters, measure
 from .clips import leaked, load_clips
 from .core import MsagcnError
 from .distributed import finish, launch, place, slurm_command, world
-from .experiment import as_arguments, findings, load_weights, predict_files, prepare, test_accuracy, train
+from .experiment import as_arguments, findings, prepare, test_accuracy, train
+from .weights import load_weights, predict_files
 from .export import check_onnx, check_torch, export_onnx, export_torch
 from .foreign_scores import add_fuse_flags, fuse_from_flags, has_fuse_flags
 from .fusion import fuse_streams

@@ -19,12 +19,11 @@ import torch
 
 from .clips import Clips
 from .core import MsagcnError, Progress, read_json, write_text
-from .experiment import PLACES
 from .explore import msagcn_layers, msg3d_layers, opened
 from .feed import batch, fed_store
 from .graph import hop_distance
 from .msg3d import MSG3D
-from .parameters import TrainParameters
+from .parameters import PLACES, TrainParameters
 from .skeleton import Skeleton
 from .viz import COLOURS
 

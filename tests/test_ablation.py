@@ -13,7 +13,7 @@ from conftest import ROOT, TINY, pairs, places, sh, tool
 from msagcn.ablation import planned, read_grid
 from msagcn.cli import main
 from msagcn.evaluate import load_scores
-from msagcn.experiment import new_model
+from msagcn.weights import new_model
 from msagcn.parameters import AblateParameters
 from msagcn.skeleton import UCLA20
 from msagcn.tables import COST, read_back, write_tables

@@ -163,7 +163,8 @@ def test_disk_full(small_disk, source, embedded, tmp_path, capfd):
 
 
 def test_disk_full_when_weights_are_written(small_disk, embedded):
-    from msagcn.experiment import TrainParameters, build_model, save_weights
+    from msagcn.experiment import TrainParameters
+    from msagcn.weights import build_model, save_weights
     p, clips = TrainParameters(frames=8, width=40), load_clips(embedded / 'embedded')
     with pytest.raises(MsagcnError, match='weights.safetensors.*space'): save_weights(small_disk / 'weights.safetensors', p, clips, build_model(p, clips))
     assert not list(small_disk.iterdir())

@@ -39,7 +39,8 @@ def page(trained, embedded):
 def crowd(tmp_path_factory):
     "A page of NTU's size: five clips of two bodies, the second of which comes late, in ten layers."
     from msagcn.clips import Clips
-    from msagcn.experiment import TrainParameters, save_weights
+    from msagcn.experiment import TrainParameters
+    from msagcn.weights import save_weights
     from msagcn.explore import explorer_tree, pack, page
     from msagcn.feed import batch, fed_store
     from msagcn.msagcn import MSAGCN, calibrate
@@ -106,7 +107,7 @@ def test_the_numbers_drawn_are_those_of_the_model(browser, page, trained, embedd
     its attention over frames, the probabilities, the coordinates. A drawn matrix may be off by half a step of each of its parts."""
     from msagcn.clips import load_clips
     from msagcn.evaluate import predict
-    from msagcn.experiment import load_weights
+    from msagcn.weights import load_weights
     from msagcn.feed import batch, fed_store
     clips, (model, _) = load_clips(embedded / 'embedded'), load_weights(trained / f'runs/{RUNS[0]}/weights.safetensors')
     s, inside = fed_store(clips), {}
@@ -144,7 +145,8 @@ def test_the_numbers_drawn_are_those_of_the_model(browser, page, trained, embedd
 def test_the_frames_of_a_window_are_those_that_the_network_is_given(browser, embedded, tmp_path, feed):
     "Around the clip's first, middle and last frame, in a window of five neighbours and one of three that leaves out every other frame."
     from msagcn.clips import load_clips
-    from msagcn.experiment import TrainParameters, save_weights
+    from msagcn.experiment import TrainParameters
+    from msagcn.weights import save_weights
     from msagcn.explore import explorer_tree, pack, page
     from msagcn.msg3d import MSG3D
     from msagcn.skeleton import UCLA20

@@ -44,7 +44,7 @@ def weights(trained, model, seed): return trained / f'runs/{run_id(model, seed)}
 
 
 def network(trained, model, seed):
-    from msagcn.experiment import load_weights
+    from msagcn.weights import load_weights
     return load_weights(weights(trained, model, seed))[0]
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from conftest import ROOT
 from msagcn.cli import read_yaml
-from msagcn.experiment import new_model
+from msagcn.weights import new_model
 from msagcn.ntu import SPLITS
 from msagcn.parameters import TrainParameters, read_parameters
 from msagcn.skeleton import COCO17, NTU25, OPENPOSE18, UCLA20

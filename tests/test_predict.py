@@ -6,7 +6,8 @@ import pytest
 
 from conftest import TINY, places
 from msagcn.core import MsagcnError
-from msagcn.experiment import read_one, test_accuracy as accuracy, train
+from msagcn.experiment import test_accuracy as accuracy, train
+from msagcn.weights import read_one
 from msagcn.mmaction import read_mmaction
 from msagcn.ntu import clip_of
 from msagcn.parameters import TestParameters as Told, TrainParameters
