@@ -34,8 +34,8 @@ def fold_into(
 
 # %% ../nbs/45_fold.ipynb #dbd5f196
 class _Folded:
-    def constants(self, mean, F_):
-        gate, e = super().constants(mean, F_)
+    def constants(self, *graphs):
+        gate, e = super().constants(*graphs)
         return gate*self.scale, e*self.scale[:, None] + self.shift[:, None]
 
 class FoldedGraphConv(_Folded, StageGraphConv): "A graph convolution whose gate is also its BatchNorm."
@@ -91,4 +91,4 @@ def fold(model: nn.Module) -> nn.Module:
         if isinstance(m, StageGraphConv): _fold_graph(m)
         if isinstance(m, StageTemporalConv): _fold_stages(m)
         if isinstance(m, ScaleTemporalConv): _fold_scales(m)
-    return model
+    return model.eval()

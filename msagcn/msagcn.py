@@ -21,7 +21,7 @@ from .distributed import SyncBatchNorm, batch_norm_over_ranks, mean_over_ranks, 
 from .graph import relative_matrix, static_adjacency
 from .kernels import (Conv1x1, ConvNorm, GatedNorm, aggregate, by_hand, channel_classes, channel_context, class_of_channels, every, full_precision, fused, gated,
                             max_of_three, norm, pointwise, relu_add_relu, working)
-from .native import Join, compiled, compiled_code, move_statistics, normalised, normalised_gate
+from .native import Constant, Frames, Join, Pairs, Shared, Strongest, compiled, compiled_code, embedded, entered, move_statistics, normalised, normalised_gate
 from .skeleton import Skeleton
 
 # %% ../nbs/30_msagcn.ipynb #59ffca4b
@@ -68,7 +68,9 @@ class EdgeBranch(nn.Module):
         distance = square[:, :, None] + square[:, None] - 2*x.mT @ x             # (N, V, V)
         near = distance.topk(min(self.neighbours, V), largest=False).indices     # (N, V, 5)
         w_other, w_self = self.conv.weight.flatten(1).chunk(2, 1)                # each (O, C)
-        other, own = torch.cat([w_other, w_self - w_other]).matmul(x).chunk(2, 1)   # each (N, O, V)
+        both = torch.cat([w_other, w_self - w_other]).matmul(x)                  # (N, 2·O, V)
+        if compiled(x): return self.down(F.leaky_relu(Strongest.apply(norm(self.bn, Pairs.apply(both, near))), .2))[..., 0]
+        other, own = both.chunk(2, 1)
         pairs = other.gather(2, near.flatten(1)[:, None].expand(-1, other.shape[1], -1))
         pairs = pairs.unflatten(2, (V, -1)) + own[..., None]                     # (N, O, V, 5)
         strongest = F.leaky_relu(norm(self.bn, pairs), .2).amax(-1, keepdim=True)
@@ -97,14 +99,15 @@ class StageGraphConv(nn.Module):
         self.shortcut = nn.Identity() if c_in == c_out else ConvNorm(c_in, c_out)
         self.register_buffer('class_of', class_of_channels(c_out, stages), persistent=False)
 
-    def forward(self, x, maps=None):                                             # (N, C, T, V)
+    def forward(self, x, maps=None, shared=None):                                # (N, C, T, V)
         with full_precision(x):
-            mean = x.mean(2).to(torch.promote_types(x.dtype, torch.float))       # (N, C, V)
-            F_ = self.graphs(x, mean, maps)                                      # (3, N, classes, V, V)
-            gate, e = self.constants(mean, F_)                                   # (N, O), (N, O, V)
+            mean, beside = shared or (x.mean(2), x)
+            mean = mean.to(torch.promote_types(x.dtype, torch.float))            # (N, C, V)
+            F_, *sums = self.graphs(x, mean, maps)                               # (3, N, classes, V, V)
+            gate, e = self.constants(mean, F_, *sums)                            # (N, O), (N, O, V)
         y = self.mix(x, F_, gate, e)
-        if fused(x, self.bn): return normalised(self.bn, y, self.shortcut(x), relu=True)
-        return self.bn(y).add_(self.shortcut(x)).relu_()
+        if fused(x, self.bn): return normalised(self.bn, y, self.shortcut(beside), relu=True)
+        return self.bn(y).add_(self.shortcut(beside)).relu_()
 
 # %% ../nbs/30_msagcn.ipynb #58f36153
 def _topology(self, c_in, A, without):
@@ -119,7 +122,7 @@ def _topology(self, c_in, A, without):
         self.register_buffer('context_batches', torch.zeros((), dtype=torch.long))
 
 def _graphs(self, x, mean, maps=None):                                           # (N, C, T, V), (N, C, V)
-    "The aggregation matrices `(3, N, 8·S, V, V)`, class = 8·stage + residue."
+    "The aggregation matrices `(3, N, 8·S, V, V)`, class = 8·stage + residue; their sums over rows and means over columns, `(3, N, 8·S, V)` each."
     (N, C, V), S = mean.shape, self.stages
     w = self.project.weight.view(3, S, 2, -1, C).mean(3).flatten(0, 2)           # (6S, C): a mean of rows pools channels
     b = self.project.bias.view(6*S, -1).mean(1)
@@ -133,7 +136,11 @@ def _graphs(self, x, mean, maps=None):                                          
     if maps is not None:
         maps.update(static=static, attention=attention)
         if self.context != 'none': maps['context'] = R
-    return (attention.transpose(0, 1).contiguous()[:, :, :, None]/2 + shared[:, :, None]).flatten(2, 3)
+    attention = attention.transpose(0, 1).contiguous()
+    compose = lambda a, s: (a[:, :, :, None]/2 + s[:, :, None]).flatten(2, 3)
+    F_ = compose(attention, shared)
+    if not compiled(F_): return F_, F_.sum(3), F_.mean(4)
+    return F_, compose(attention.sum(3), shared.sum(3)), compose(attention.mean(4), shared.mean(4))
 StageGraphConv.topology, StageGraphConv.graphs = _topology, _graphs
 
 # %% ../nbs/30_msagcn.ipynb #177154f7
@@ -158,15 +165,16 @@ def _running_context(self, own):
 StageGraphConv.context_matrix, StageGraphConv.running_context = _context_matrix, _running_context
 
 # %% ../nbs/30_msagcn.ipynb #bb18d562
-def _constants(self, mean, F_):                                                  # (N, C, V), (3, N, classes, V, V)
+def _constants(self, mean, F_, heard, rows):                                     # (N, C, V), (3, N, classes, V, V), its sums and means (3, N, classes, V)
     "The gate `(N, O)`, and what is added to the gated features `(N, O, V)`."
     w, b = self.project.weight.view(3, self.c_out, -1), self.project.bias.view(3, -1)
-    heard = F_.sum(3)[:, :, self.class_of]                                       # (3, N, O, V): what a bias becomes
-    e = torch.einsum('ko,knov->nov', b, heard)
-    gate = torch.ones_like(e[..., 0])
-    if self.gate is not None:
-        pooled = torch.einsum('koc,ncv,knov->no', w, mean, F_.mean(4)[:, :, self.class_of]) + e.mean(2)     # mean of y
-        gate = 1 + self.gate(pooled[:, None]).sigmoid()[:, 0]
+    if compiled(mean): e, pooled = Constant.apply(b, w.flatten(0, 1).matmul(mean).unflatten(1, (3, -1)), heard, rows, self.class_of)
+    else:
+        heard, rows = heard[:, :, self.class_of], rows[:, :, self.class_of]      # (3, N, O, V)
+        e = torch.einsum('ko,knov->nov', b, heard)                               # what a bias becomes
+        pooled = torch.einsum('koc,ncv,knov->no', w, mean, rows)
+    gate = torch.ones_like(pooled)
+    if self.gate is not None: gate = 1 + self.gate((pooled + e.mean(2))[:, None]).sigmoid()[:, 0]      # of the mean of y
     e = e*gate[..., None]
     return gate, e if self.edge is None else e + self.edge(mean)
 
@@ -221,16 +229,20 @@ class StageTemporalConv(nn.Module):
 
     def branches(self, x, maps=None):
         "The five, `(N, O/5, T', V)` each."
-        w, b, c = self.enter.weight, self.enter.bias, self.c
-        full = pointwise(x, w[:3*c], b[:3*c])                                    # (N, 3c, T, V)
-        slow = pointwise(every(x, self.stride), w[3*c:], b[3*c:])                # (N, 2c, T', V)
-        if fused(x, self.enter_bn): first, second, third = normalised(self.enter_bn, full, relu=True, parts=3)
-        else: first, second, third = self.enter_bn(full).relu_().split(c, 1)
-        attended, framed = slow.split(c, 1)
+        first, second, third, attended, framed = self.entered(x)
         return [self.gate_stages(first, 0), self.gate_stages(second, 1), norm(self.max_bn, max_of_three(third, self.stride)),
                 self.attend_frames(attended, maps), self.gate_frames(framed, maps)]
 
 # %% ../nbs/30_msagcn.ipynb #0f4b9942
+def _entered(self, x):                                                           # (N, O, T, V)
+    "What the branches begin with: three parts with all frames, `(N, c, T, V)`, two with every stride-th."
+    w, b, c = self.enter.weight, self.enter.bias, self.c
+    if fused(x, self.enter_bn) and self.stride == 1: return entered(self.enter_bn, x, w, b)
+    full = pointwise(x, w[:3*c], b[:3*c])                                        # (N, 3c, T, V)
+    slow = pointwise(every(x, self.stride), w[3*c:], b[3*c:])                    # (N, 2c, T', V)
+    if fused(x, self.enter_bn): return *normalised(self.enter_bn, full, relu=True, parts=3), *slow.split(c, 1)
+    return *self.enter_bn(full).relu_().split(c, 1), *slow.split(c, 1)
+
 def _gate_stages(self, x, i):                                                    # (N, c, T, V) -> (N, c, T', V)
     "Branch i of the gated ones: the sum of two gated convolutions."
     z, bn = self.gated[i](x), self.gated_bn[i]                                   # (N, 2c, T', V)
@@ -245,9 +257,12 @@ def _gate_stages(self, x, i):                                                   
 def _attend_frames(self, x, maps=None):                                          # (N, c, T', V)
     "Frames mixed by `W[t, m] = sigmoid(q_t k_m)`."
     if self.attend is not None:
-        first, second = x.split([self.c//2, self.c - self.c//2], 1)
+        half = self.c//2
         with full_precision(x):
-            q, k = first.mean((1, 3), dtype=self.attend.weight.dtype), second.amax((1, 3)).to(self.attend.weight.dtype)    # each (N, T')
+            if compiled(x): q, k, x = Frames.apply(x, half, half)                # q, k: (N, T') each
+            else:
+                first, second = x.split([half, self.c - half], 1)
+                q, k = first.mean((1, 3), dtype=self.attend.weight.dtype), second.amax((1, 3)).to(self.attend.weight.dtype)
             q, k = self.attend(torch.stack([q, k])).relu()
             W = torch.sigmoid(q[:, :, None]*k[:, None])                          # (N, T', T')
         if maps is not None: maps['frames'] = W
@@ -258,12 +273,13 @@ def _attend_frames(self, x, maps=None):                                         
 def _gate_frames(self, x, maps=None):                                            # (N, c, T', V)
     "Each frame scaled by a function of its mean and its maximum."
     if self.frame_gate is not None:
-        pooled = torch.stack([x.mean((1, 3)), x.amax((1, 3))], 1)                # (N, 2, T')
-        scale = self.frame_gate(pooled[..., None]).sigmoid()                     # (N, 1, T', 1)
+        if compiled(x): *pooled, x = Frames.apply(x, self.c, 0)                  # two of (N, T')
+        else: pooled = x.mean((1, 3)), x.amax((1, 3))
+        scale = self.frame_gate(torch.stack(pooled, 1)[..., None]).sigmoid()     # (N, 1, T', 1)
         if maps is not None: maps['frame_gate'] = scale[:, 0, :, 0]
         x = x*scale
     return norm(self.frame_bn, x)
-StageTemporalConv.gate_stages = _gate_stages
+StageTemporalConv.entered, StageTemporalConv.gate_stages = _entered, _gate_stages
 StageTemporalConv.attend_frames, StageTemporalConv.gate_frames = _attend_frames, _gate_frames
 
 # %% ../nbs/30_msagcn.ipynb #a7146ea0
@@ -280,8 +296,9 @@ class Block(nn.Module):
 
     def forward(self, x, maps=None):                                             # (N, C, T, V)
         if fused(x, self.temporal.enter_bn):
-            parts = self.temporal.branches(self.graph(x, maps), maps)
-            return Join.apply(self.residual(x) if self.has_residual else None, *parts)
+            mean, x, for_shortcut, for_residual = Shared.apply(x)
+            parts = self.temporal.branches(self.graph(x, maps, (mean, for_shortcut)), maps)
+            return Join.apply(self.residual(for_residual) if self.has_residual else None, *parts)
         y = self.temporal(self.graph(x, maps), maps)
         return relu_add_relu(y, self.residual(x)) if self.has_residual else F.relu(y)
 
@@ -316,7 +333,7 @@ class FigureGraphConv(StageGraphConv):
             p = w.matmul(mean) + b[:, None]                                      # (N, O, V)
             self.own_context = self.beta/3*self.running_context(lambda: (p[..., None] - p[:, :, None]).tanh())   # (N or 1, O, V, V)
             if maps is not None: maps['context'] = self.own_context.mean(1)
-        return F_.flatten(2, 3)
+        return F_.flatten(2, 3),
 
     def constants(self, mean, F_):
         w, b = self.project.weight.view(3, self.c_out, -1), self.project.bias.view(3, -1)
@@ -432,10 +449,7 @@ def _forward(self, x, maps=None):                                               
     N, _, T, V, M = x.shape
     kind = working(x)
     with full_precision(x):
-        x = torch.einsum('uv,nctvm->nmtuc', self.relative, x)                    # a joint minus those so many steps outward
-        x = self.embed(x) if self.position is None else self.embed(x) + self.position    # (N, M, T, V, C)
-        x = norm(self.input_bn, x.permute(0, 1, 3, 4, 2).reshape(N, -1, T))      # features (body, joint, channel)
-        x = x.view(N*M, V, -1, T).permute(0, 2, 3, 1).to(kind, memory_format=torch.contiguous_format)    # (N·M, C, T, V)
+        x = self.embedded(x).to(kind, memory_format=torch.contiguous_format)
     seen = []                                                                    # by the look back: the ends of blocks 4 and 7
     for i, block in enumerate(self.blocks):
         if self.recompute and self.training and maps is None: x = recomputed(block, x)
@@ -444,7 +458,16 @@ def _forward(self, x, maps=None):                                               
     for look, early in zip(self.look_back, seen): x = x + look(early, x.shape[2])
     with full_precision(x):
         return self.classify(x.mean((2, 3), dtype=self.classify.weight.dtype).view(N, M, -1).mean(1))
-MSAGCN.forward = _forward
+def _embedded(self, x):                                                          # (N, C, T, V, M) -> (N·M, width, T, V)
+    "Each joint, minus those so many steps outward, embedded and normalised."
+    if fused(x, self.input_bn) and not x.requires_grad:
+        return embedded(self.input_bn, torch.einsum('uv,nctvm->nmctu', self.relative, x).contiguous(), self.embed.weight, self.embed.bias, self.position)
+    N, _, T, V, M = x.shape
+    x = torch.einsum('uv,nctvm->nmtuc', self.relative, x)
+    x = self.embed(x) if self.position is None else self.embed(x) + self.position    # (N, M, T, V, C)
+    x = norm(self.input_bn, x.permute(0, 1, 3, 4, 2).reshape(N, -1, T))          # features (body, joint, channel)
+    return x.view(N*M, V, -1, T).permute(0, 2, 3, 1)
+MSAGCN.forward, MSAGCN.embedded = _forward, _embedded
 
 # %% ../nbs/30_msagcn.ipynb #fe08ee08
 def _maps(self, x) -> dict[int, dict[str, Tensor]]:

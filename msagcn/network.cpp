@@ -1,24 +1,9 @@
 // MSA-GCN's steps on a processor. What each function computes, and what its arguments are, says nbs/19_native.ipynb.
 // Tensors are (N, C, L), dense but for the first stride, which is given beside the pointer. Each sum is one thread's
 // and has one order: how many threads there are changes no bit.
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <vector>
-typedef int64_t I;
+#include "vectors.h"
 
 template<class S> struct Rows { S *at; I step; S *row(I n, I c, I L) const { return at + n*step + c*L; } };
-template<class S> static S above_0(S z) { return z < 0 ? 0 : z; }                // and NaN stays NaN
-
-static inline float exponential(float x) {       // to 2 units of the last place; Cody and Waite's reduction, a polynomial of degree 7
-    x = x < -87.f ? -87.f : x > 87.f ? 87.f : x;
-    float n = std::nearbyint(x*1.44269504f), r = (x - n*0.693359375f) + n*2.12194440e-4f, p = 1.f/5040;
-    p = p*r + 1.f/720; p = p*r + 1.f/120; p = p*r + 1.f/24; p = p*r + 1.f/6; p = p*r + .5f; p = p*r*r + r + 1.f;
-    int32_t bits = ((int32_t)n + 127) << 23;
-    float power; std::memcpy(&power, &bits, 4);
-    return p*power;
-}
-static inline double exponential(double x) { return std::exp(x < -350 ? -350 : x > 350 ? 350 : x); }
 
 // ---- BatchNorm ------------------------------------------------------------------------------------------------------
 struct Moments {                                 // of a channel: rows are joined as Chan does
@@ -57,15 +42,18 @@ template<class S> static void norm(I N, I C, I L, Rows<const S> x, Rows<const S>
 }
 
 template<class S> static void norm_backward(I N, I C, I L, Rows<const S> g, Rows<const S> x, const S *y, Rows<S> gx, S *gr,
-                                            const S *w, const S *centre, const S *inverse, S *gw, S *gb, bool relu, int threads) {
+                                            const S *w, const S *b, const S *centre, const S *inverse, S *gw, S *gb, bool relu, int threads) {
     #pragma omp parallel for schedule(static) num_threads(threads)
     for (I c = 0; c < C; c++) {
-        double s = 0, t = 0, inv = inverse[c], M = (double)N*L; S m = centre[c];
+        double s = 0, t = 0, inv = inverse[c], M = (double)N*L; S m = centre[c], slope = w[c]*inverse[c], at_0 = b[c] - m*slope;
         for (I n = 0; n < N; n++) {
             const S *p = g.row(n, c, L), *q = x.row(n, c, L), *o = y + (n*C + c)*L; S u = 0, v = 0;
-            if (relu) {
+            if (relu && y) {
                 #pragma omp simd reduction(+:u,v)
                 for (I i = 0; i < L; i++) { S d = o[i] > 0 ? p[i] : 0; u += d; v += d*(q[i] - m); }
+            } else if (relu) {                   // without y nothing was added
+                #pragma omp simd reduction(+:u,v)
+                for (I i = 0; i < L; i++) { S d = q[i]*slope + at_0 > 0 ? p[i] : 0; u += d; v += d*(q[i] - m); }
             } else {
                 #pragma omp simd reduction(+:u,v)
                 for (I i = 0; i < L; i++) { u += p[i]; v += p[i]*(q[i] - m); }
@@ -81,7 +69,7 @@ template<class S> static void norm_backward(I N, I C, I L, Rows<const S> g, Rows
                 for (I i = 0; i < L; i++) { S d = o[i] > 0 ? p[i] : 0; f[i] = d; k[i] = d*a + q[i]*e + h; }
             } else if (relu) {
                 #pragma omp simd
-                for (I i = 0; i < L; i++) k[i] = (o[i] > 0 ? p[i] : 0)*a + q[i]*e + h;
+                for (I i = 0; i < L; i++) k[i] = (q[i]*slope + at_0 > 0 ? p[i] : 0)*a + q[i]*e + h;
             } else {
                 #pragma omp simd
                 for (I i = 0; i < L; i++) k[i] = p[i]*a + q[i]*e + h;
@@ -90,7 +78,53 @@ template<class S> static void norm_backward(I N, I C, I L, Rows<const S> g, Rows
     }
 }
 
-// ---- gate behind a BatchNorm: with E = exp(-z), sigmoid = 1/(1 + E) and tanh = (1 - E²)/(1 + E²) ---------------------
+// ---- BatchNorm of each joint's channels by themselves: (N, M, C, T, V), features (M, V, C) -----------------------------
+template<class S> static void norm_joints(I N, I M, I C, I T, I V, const S *x, S *y, const S *w, const S *b, S *centre, S *inverse, S *var, double eps, int threads) {
+    #pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
+    for (I m = 0; m < M; m++) for (I c = 0; c < C; c++) {
+        std::vector<double> sum(V, 0), square(V, 0); std::vector<S> a(V), h(V), part(V), mean(V); double count = (double)N*T;
+        auto rows = [&](auto step) { for (I n = 0; n < N; n++) step(((n*M + m)*C + c)*T*V); };
+        auto gather = [&](std::vector<double> &to, auto term) { rows([&](I at) {
+            for (I v = 0; v < V; v++) part[v] = 0;
+            for (I t = 0; t < T; t++) for (I v = 0; v < V; v++) part[v] += term(x[at + t*V + v], v);
+            for (I v = 0; v < V; v++) to[v] += part[v];
+        }); };
+        gather(sum, [](S z, I) { return z; });
+        for (I v = 0; v < V; v++) mean[v] = sum[v]/count;
+        gather(square, [&](S z, I v) { return (z - mean[v])*(z - mean[v]); });
+        for (I v = 0; v < V; v++) {
+            I f = (m*V + v)*C + c;
+            centre[f] = mean[v]; inverse[f] = 1/std::sqrt(square[v]/count + eps); var[f] = square[v]/(count > 1 ? count - 1 : 1);
+            a[v] = w[f]*inverse[f]; h[v] = b[f] - mean[v]*a[v];
+        }
+        rows([&](I at) { for (I t = 0; t < T; t++) for (I v = 0; v < V; v++) y[at + t*V + v] = x[at + t*V + v]*a[v] + h[v]; });
+    }
+}
+
+template<class S> static void norm_joints_backward(I N, I M, I C, I T, I V, const S *g, const S *x, S *gx, const S *w, const S *centre, const S *inverse, S *gw, S *gb, int threads) {
+    #pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
+    for (I m = 0; m < M; m++) for (I c = 0; c < C; c++) {
+        std::vector<double> s(V, 0), t(V, 0); std::vector<S> u(V), v_(V), mean(V), a(V), e(V), h(V); double count = (double)N*T;
+        for (I v = 0; v < V; v++) mean[v] = centre[(m*V + v)*C + c];
+        for (I n = 0; n < N; n++) {
+            I at = ((n*M + m)*C + c)*T*V;
+            for (I v = 0; v < V; v++) u[v] = v_[v] = 0;
+            for (I i = 0; i < T*V; i += V) for (I v = 0; v < V; v++) { u[v] += g[at + i + v]; v_[v] += g[at + i + v]*(x[at + i + v] - mean[v]); }
+            for (I v = 0; v < V; v++) { s[v] += u[v]; t[v] += v_[v]; }
+        }
+        for (I v = 0; v < V; v++) {
+            I f = (m*V + v)*C + c; double inv = inverse[f];
+            gb[f] = s[v]; gw[f] = t[v]*inv;
+            a[v] = w[f]*inv; e[v] = -w[f]*inv*inv*inv*t[v]/count; h[v] = -w[f]*inv*s[v]/count - e[v]*mean[v];
+        }
+        for (I n = 0; n < N; n++) {
+            I at = ((n*M + m)*C + c)*T*V;
+            for (I i = 0; i < T*V; i += V) for (I v = 0; v < V; v++) gx[at + i + v] = g[at + i + v]*a[v] + x[at + i + v]*e[v] + h[v];
+        }
+    }
+}
+
+// ---- gate behind a BatchNorm ----------------------------------------------------------------------------------------
 template<class S> static void gate(I N, I C, I L, const S *x, S *y, const S *w, const S *b, S *centre, S *inverse, S *var, double eps, int threads) {
     #pragma omp parallel for schedule(static) num_threads(threads)
     for (I c = 0; c < C; c++) {
@@ -104,11 +138,7 @@ template<class S> static void gate(I N, I C, I L, const S *x, S *y, const S *w, 
         for (I n = N; n--;) {
             const S *p = x + (n*2*C + c)*L, *q = p + C*L; S *o = y + (n*C + c)*L;
             #pragma omp simd
-            for (I i = 0; i < L; i++) {
-                S e = exponential(-(p[i]*a[0] + h[0])), f = exponential(-(q[i]*a[1] + h[1]));
-                S ee = e < S(1e9) ? e*e : S(1e18), ff = f < S(1e9) ? f*f : S(1e18);
-                o[i] = (1 - ee)/(1 + ee)/(1 + e) + (1 - ff)/(1 + ff)/(1 + f);
-            }
+            for (I i = 0; i < L; i++) o[i] = gated(p[i]*a[0] + h[0]) + gated(q[i]*a[1] + h[1]);
         }
     }
 }
@@ -183,78 +213,179 @@ template<class S> static void join_backward(I N, I C, I L, Rows<const S> g, Rows
     }
 }
 
-// ---- channel-specific graphs ----------------------------------------------------------------------------------------
+// ---- channel-specific graphs: sigmoid(p_u - p_v) = E_u/(E_u + E_v), E = exp(p - the middle of p) ----------------------
+template<class S> struct Sigmoids {
+    I V; const S *p; bool wide; std::vector<S> E;
+    Sigmoids(I V, const S *p): V(V), p(p), E(V) {
+        S low = p[0], high = p[0];
+        for (I v = 1; v < V; v++) { low = p[v] < low ? p[v] : low; high = p[v] > high ? p[v] : high; }
+        wide = !(high - low < (sizeof(S) == 4 ? 160 : 640));     // too far apart for E
+        if (!wide) for (I v = 0; v < V; v++) E[v] = exponential(p[v] - (low + (high - low)/2));
+    }
+    void row(I u, S *to) const {
+        const S *e = E.data();
+        if (wide) for (I v = 0; v < V; v++) to[v] = 1/(1 + exponential(p[v] - p[u]));
+        else for (I v = 0; v < V; v++) to[v] = e[u]/(e[u] + e[v]);
+    }
+};
+
 template<class S> static void context(I N, I O, I V, const S *p, const S *a, S *R, int threads) {
     #pragma omp parallel for schedule(static) num_threads(threads)
     for (I n = 0; n < N; n++) {
-        S *r = R + n*V*V; std::memset(r, 0, sizeof(S)*V*V);
-        for (I o = 0; o < O; o++) for (I u = 0; u < V; u++) {
-            const S *q = p + (n*O + o)*V; S here = q[u], weight = a[o];
-            #pragma omp simd
-            for (I v = 0; v < V; v++) r[u*V + v] += weight/(1 + exponential(q[v] - here));
+        std::vector<S> s(V); S *r = R + n*V*V; std::memset(r, 0, sizeof(S)*V*V);
+        for (I o = 0; o < O; o++) {
+            Sigmoids<S> all(V, p + (n*O + o)*V); S weight = a[o];
+            for (I u = 0; u < V; u++) { all.row(u, s.data()); for (I v = 0; v < V; v++) r[u*V + v] += weight*s[v]; }
         }
     }
 }
 
 template<class S> static void context_backward(I N, I O, I V, const S *g, const S *p, const S *a, S *gp, S *ga, int threads) {
     #pragma omp parallel for schedule(static) num_threads(threads)
-    for (I n = 0; n < N; n++) for (I o = 0; o < O; o++) {
-        const S *q = p + (n*O + o)*V, *f = g + n*V*V; S *k = gp + (n*O + o)*V, all = 0;
-        for (I v = 0; v < V; v++) k[v] = 0;
-        for (I u = 0; u < V; u++) {
-            S here = q[u], sum = 0;
-            #pragma omp simd reduction(+:sum,all)
-            for (I v = 0; v < V; v++) {
-                S s = 1/(1 + exponential(q[v] - here)), d = f[u*V + v]*s*(1 - s);
-                all += f[u*V + v]*s; sum += d; k[v] -= d;
+    for (I n = 0; n < N; n++) {
+        std::vector<S> row(V);
+        for (I o = 0; o < O; o++) {
+            const S *f = g + n*V*V, *s = row.data(); S *k = gp + (n*O + o)*V, all = 0; Sigmoids<S> sigmoids(V, p + (n*O + o)*V);
+            for (I v = 0; v < V; v++) k[v] = 0;
+            for (I u = 0; u < V; u++) {
+                sigmoids.row(u, row.data());
+                S sum = 0;
+                #pragma omp simd reduction(+:sum,all)
+                for (I v = 0; v < V; v++) {
+                    S d = f[u*V + v]*s[v]*(1 - s[v]);
+                    all += f[u*V + v]*s[v]; sum += d; k[v] -= d;
+                }
+                k[u] += sum;
             }
-            k[u] += sum;
+            for (I v = 0; v < V; v++) k[v] *= a[o];
+            ga[n*O + o] = all;
         }
-        for (I v = 0; v < V; v++) k[v] *= a[o];
-        ga[n*O + o] = all;
+    }
+}
+
+// ---- one tensor for several readers: its mean over frames on the way, the sum of their gradients on the way back ------
+template<class S> static void shared(I N, I C, I T, I V, Rows<const S> x, S *mean, int threads) {
+    #pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
+    for (I n = 0; n < N; n++) for (I c = 0; c < C; c++) {
+        const S *p = x.row(n, c, T*V); S *m = mean + (n*C + c)*V;
+        for (I v = 0; v < V; v++) m[v] = 0;
+        for (I t = 0; t < T; t++) for (I v = 0; v < V; v++) m[v] += p[t*V + v];
+        for (I v = 0; v < V; v++) m[v] /= T;
+    }
+}
+
+template<class S> static void shared_backward(I N, I C, I T, I V, Rows<const S> a, Rows<const S> b, Rows<const S> d, const S *mean, S *gx, int threads) {
+    #pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
+    for (I n = 0; n < N; n++) for (I c = 0; c < C; c++) {
+        S *k = gx + (n*C + c)*T*V;
+        for (I t = 0; t < T; t++) for (I v = 0; v < V; v++) k[t*V + v] = mean[(n*C + c)*V + v]/T;
+        for (const Rows<const S> &g : {a, b, d}) if (g.at) { const S *p = g.row(n, c, T*V); for (I i = 0; i < T*V; i++) k[i] += p[i]; }
+    }
+}
+
+// ---- what is constant along T: e = sum_k b_k H_k, pooled = sum_k,v P_k Q_k, H and Q by class of the channel ----------
+template<class S> static void constant(I N, I O, I V, I classes, const S *b, const S *P, const S *H, const S *Q, const I *of, S *e, S *pooled, int threads) {
+    #pragma omp parallel for schedule(static) num_threads(threads)
+    for (I n = 0; n < N; n++) for (I o = 0; o < O; o++) {
+        S *to = e + (n*O + o)*V, all = 0;
+        for (I v = 0; v < V; v++) to[v] = 0;
+        for (I k = 0; k < 3; k++) {
+            I at = ((k*N + n)*classes + of[o])*V; const S *p = P + ((n*3 + k)*O + o)*V;
+            #pragma omp simd reduction(+:all)
+            for (I v = 0; v < V; v++) { to[v] += b[k*O + o]*H[at + v]; all += p[v]*Q[at + v]; }
+        }
+        pooled[n*O + o] = all;
+    }
+}
+
+template<class S> static void constant_backward(I N, I O, I V, I classes, const S *ge, const S *gpooled, const S *b, const S *P, const S *H, const S *Q,
+                                                const I *of, S *gb, S *gP, S *gH, S *gQ, int threads) {
+    #pragma omp parallel for schedule(static) num_threads(threads)
+    for (I n = 0; n < N; n++) {
+        for (I k = 0; k < 3; k++) for (S *to : {gH, gQ}) std::memset(to + (k*N + n)*classes*V, 0, sizeof(S)*classes*V);
+        for (I k = 0; k < 3; k++) for (I o = 0; o < O; o++) {
+            I at = ((k*N + n)*classes + of[o])*V, here = ((n*3 + k)*O + o)*V; const S *g = ge + (n*O + o)*V; S scale = gpooled[n*O + o], weight = b[k*O + o], all = 0;
+            #pragma omp simd reduction(+:all)
+            for (I v = 0; v < V; v++) {
+                all += g[v]*H[at + v]; gH[at + v] += weight*g[v];
+                gP[here + v] = scale*Q[at + v]; gQ[at + v] += scale*P[here + v];
+            }
+            gb[(n*3 + k)*O + o] = all;
+        }
+    }
+}
+
+// ---- pairs of joints, and the strongest of K; of equal ones each has its share of the gradient ------------------------
+template<class S> static void pairs(I N, I O, I V, I K, const S *both, const I *near, S *y, int threads) {
+    #pragma omp parallel for schedule(static) num_threads(threads)
+    for (I n = 0; n < N; n++) for (I o = 0; o < O; o++) {
+        const S *p = both + (n*2*O + o)*V, *q = p + O*V; S *to = y + (n*O + o)*V*K;
+        for (I v = 0; v < V; v++) for (I j = 0; j < K; j++) to[v*K + j] = p[near[(n*V + v)*K + j]] + q[v];
+    }
+}
+
+template<class S> static void pairs_backward(I N, I O, I V, I K, const S *g, const I *near, S *gboth, int threads) {
+    #pragma omp parallel for schedule(static) num_threads(threads)
+    for (I n = 0; n < N; n++) for (I o = 0; o < O; o++) {
+        const S *p = g + (n*O + o)*V*K; S *a = gboth + (n*2*O + o)*V, *b = a + O*V;
+        for (I v = 0; v < V; v++) a[v] = 0;
+        for (I v = 0; v < V; v++) { S sum = 0; for (I j = 0; j < K; j++) { sum += p[v*K + j]; a[near[(n*V + v)*K + j]] += p[v*K + j]; } b[v] = sum; }
+    }
+}
+
+template<class S, int fixed> static void strongest(I L, I given, const S *x, S *y, int threads) {
+    const I K = fixed ? fixed : given;
+    #pragma omp parallel for schedule(static) num_threads(threads)
+    for (I i = 0; i < L; i++) { S m = x[i*K]; for (I j = 1; j < K; j++) m = x[i*K + j] > m ? x[i*K + j] : m; y[i] = m; }
+}
+
+template<class S, int fixed> static void strongest_backward(I L, I given, const S *g, const S *x, const S *y, S *gx, int threads) {
+    const I K = fixed ? fixed : given;
+    #pragma omp parallel for schedule(static) num_threads(threads)
+    for (I i = 0; i < L; i++) {
+        int equal = 0; for (I j = 0; j < K; j++) equal += x[i*K + j] == y[i];
+        for (I j = 0; j < K; j++) gx[i*K + j] = x[i*K + j] == y[i] ? g[i]/equal : 0;
+    }
+}
+
+// ---- what a frame is judged by: the mean of the channels before `to`, the largest of those from `from` ----------------
+template<class S> static void frames(I N, I C, I T, I V, Rows<const S> x, I to, I from, S *mean, S *most, int threads) {
+    #pragma omp parallel for schedule(static) num_threads(threads)
+    for (I n = 0; n < N; n++) {
+        std::vector<S> sum(T*V, 0), top(T*V, -INFINITY);
+        for (I c = 0; c < C; c++) {
+            const S *p = x.row(n, c, T*V); S *a = sum.data(), *b = top.data();
+            if (c < to) for (I i = 0; i < T*V; i++) a[i] += p[i];
+            if (c >= from) for (I i = 0; i < T*V; i++) b[i] = p[i] > b[i] ? p[i] : b[i];
+        }
+        for (I t = 0; t < T; t++) {
+            S s = 0, m = top[t*V];
+            for (I v = 0; v < V; v++) { s += sum[t*V + v]; m = top[t*V + v] > m ? top[t*V + v] : m; }
+            mean[n*T + t] = s/(to*V); most[n*T + t] = m;
+        }
+    }
+}
+
+template<class S> static void frames_backward(I N, I C, I T, I V, Rows<const S> g, Rows<const S> x, I to, I from, const S *most, const S *gmean, const S *gmost, S *gx, int threads) {
+    #pragma omp parallel for schedule(static) num_threads(threads)
+    for (I n = 0; n < N; n++) {
+        std::vector<S> equal(T*V, 0), top(T*V), share(T*V), all(T*V);
+        for (I t = 0; t < T; t++) for (I v = 0; v < V; v++) top[t*V + v] = most[n*T + t];
+        for (I c = from; c < C; c++) { const S *p = x.row(n, c, T*V); for (I i = 0; i < T*V; i++) equal[i] += p[i] == top[i]; }
+        for (I t = 0; t < T; t++) {
+            S count = 0; for (I v = 0; v < V; v++) count += equal[t*V + v];
+            for (I v = 0; v < V; v++) { share[t*V + v] = gmost[n*T + t]/count; all[t*V + v] = gmean[n*T + t]/(to*V); }
+        }
+        for (I c = 0; c < C; c++) {
+            const S *p = x.row(n, c, T*V), *q = g.row(n, c, T*V), *m = top.data(), *a = share.data(), *b = all.data(); S *k = gx + (n*C + c)*T*V;
+            if (c < from) for (I i = 0; i < T*V; i++) k[i] = q[i] + b[i];
+            else if (c >= to) for (I i = 0; i < T*V; i++) k[i] = q[i] + (p[i] == m[i] ? a[i] : 0);
+            else for (I i = 0; i < T*V; i++) k[i] = q[i] + b[i] + (p[i] == m[i] ? a[i] : 0);
+        }
     }
 }
 
 // ---- mixing of joints: y = gate sum_k p_k F_k + e, F by class of the channel -----------------------------------------
-// V columns are padded to B vectors of 32 bytes; R rows go together, as many as leave the sums in registers.
-template<class S> struct Vector { typedef S of __attribute__((vector_size(32), aligned(sizeof(S)), may_alias)); static constexpr int width = 32/sizeof(S); };
-
-template<class S> static void padded(I V, I W, const S *f, S *to, bool turned) {
-    for (I u = 0; u < V; u++) for (I v = 0; v < W; v++) to[u*W + v] = v >= V ? 0 : turned ? f[v*V + u] : f[u*V + v];
-}
-
-template<class S, int B, int R> static inline void times(I steps, const S *p, I down, I right, const S *f, typename Vector<S>::of (&sum)[R][B]) {
-    constexpr int l = Vector<S>::width;          // sum[r] += sum_v p[r·down + v·right] f[v]
-    for (I v = 0; v < steps; v++)
-        #pragma GCC unroll 8
-        for (int j = 0; j < B; j++) {
-            typename Vector<S>::of q = *(const typename Vector<S>::of*)(f + v*B*l + j*l);
-            #if defined(__x86_64__)
-            asm("" : "+x"(q));                   // loaded once, not once for each row
-            #endif
-            #pragma GCC unroll 8
-            for (int r = 0; r < R; r++) sum[r][j] += p[r*down + v*right]*q;
-        }
-}
-
-template<class S, int B, int R> static inline void mix_rows(int K, I V, I apart, const S *p, const S *f, S *y, S gate, const S *e) {
-    constexpr int l = Vector<S>::width;          // e is padded too
-    typename Vector<S>::of sum[R][B] = {};
-    for (int k = 0; k < K; k++) times<S, B, R>(V, p + k*apart, V, 1, f + k*V*B*l, sum);
-    for (int r = 0; r < R; r++) for (int j = 0; j < B; j++) {
-        typename Vector<S>::of z = sum[r][j]*gate + *(const typename Vector<S>::of*)(e + j*l);
-        if (r < R - 1 || (j + 1)*l <= V) *(typename Vector<S>::of*)(y + r*V + j*l) = z;      // what stands over is the next row's, and is written again
-        else for (I v = j*l; v < V; v++) y[r*V + v] = z[v - j*l];
-    }
-}
-
-template<class S, int B> static inline void mix_frames(int K, I V, I T, I apart, const S *p, const S *f, S *y, S gate, const S *e) {
-    constexpr int R = B < 4 ? 4 : 3;
-    I t = 0;
-    for (; t + R <= T; t += R) mix_rows<S, B, R>(K, V, apart, p + t*V, f, y + t*V, gate, e);
-    for (; t < T; t++) mix_rows<S, B, 1>(K, V, apart, p + t*V, f, y + t*V, gate, e);
-}
-
 template<class S, int B, int R> static inline void outer(I V, I T, const S *p, const S *g, S *gf) {
     constexpr int l = Vector<S>::width;          // gf[u] += sum_t p[t, u] g[t], for R joints u
     typename Vector<S>::of sum[R][B];
@@ -307,10 +438,6 @@ template<class S, int B> static void mix_backward(I N, I O, I T, I V, I classes,
     }
 }
 
-#define FOR_B(f, b, ...) case b: return f<S, b*32/sizeof(S) <= 32 ? b : 1>(__VA_ARGS__);      // V up to 32
-#define VECTORS(f, ...) switch ((V*sizeof(S) + 31)/32) { FOR_B(f, 1, __VA_ARGS__) FOR_B(f, 2, __VA_ARGS__) FOR_B(f, 3, __VA_ARGS__) FOR_B(f, 4, __VA_ARGS__) \
-    FOR_B(f, 5, __VA_ARGS__) FOR_B(f, 6, __VA_ARGS__) FOR_B(f, 7, __VA_ARGS__) FOR_B(f, 8, __VA_ARGS__) }
-
 template<class S> static void any_mix(I N, I O, I T, I V, I classes, const S *p, const S *F, I apart, const I *order, const I *start, const S *gate, const S *e, S *y, int threads) {
     VECTORS(mix, N, O, T, V, classes, p, F, apart, order, start, gate, e, y, threads)
 }
@@ -322,7 +449,9 @@ template<class S> static void any_mix_backward(I N, I O, I T, I V, I classes, co
 // ---- by name, for each type -----------------------------------------------------------------------------------------
 #define FOR(S, s) extern "C" { \
 void norm_##s(I N, I C, I L, const S *x, I xs, const S *r, I rs, S *y, const S *w, const S *b, S *m, S *i, S *v, double eps, I relu, I threads) { norm<S>(N, C, L, {x, xs}, {r, rs}, y, w, b, m, i, v, eps, relu, threads); } \
-void norm_backward_##s(I N, I C, I L, const S *g, I gs, const S *x, I xs, const S *y, S *gx, I gxs, S *gr, const S *w, const S *m, const S *i, S *gw, S *gb, I relu, I threads) { norm_backward<S>(N, C, L, {g, gs}, {x, xs}, y, {gx, gxs}, gr, w, m, i, gw, gb, relu, threads); } \
+void norm_backward_##s(I N, I C, I L, const S *g, I gs, const S *x, I xs, const S *y, S *gx, I gxs, S *gr, const S *w, const S *b, const S *m, const S *i, S *gw, S *gb, I relu, I threads) { norm_backward<S>(N, C, L, {g, gs}, {x, xs}, y, {gx, gxs}, gr, w, b, m, i, gw, gb, relu, threads); } \
+void norm_joints_##s(I N, I M, I C, I T, I V, const S *x, S *y, const S *w, const S *b, S *m, S *i, S *v, double eps, I threads) { norm_joints<S>(N, M, C, T, V, x, y, w, b, m, i, v, eps, threads); } \
+void norm_joints_backward_##s(I N, I M, I C, I T, I V, const S *g, const S *x, S *gx, const S *w, const S *m, const S *i, S *gw, S *gb, I threads) { norm_joints_backward<S>(N, M, C, T, V, g, x, gx, w, m, i, gw, gb, threads); } \
 void gate_##s(I N, I C, I L, const S *x, S *y, const S *w, const S *b, S *m, S *i, S *v, double eps, I threads) { gate<S>(N, C, L, x, y, w, b, m, i, v, eps, threads); } \
 void gate_backward_##s(I N, I C, I L, const S *g, I gs, const S *x, S *gx, const S *w, const S *b, const S *m, const S *i, S *gw, S *gb, I threads) { gate_backward<S>(N, C, L, {g, gs}, x, gx, w, b, m, i, gw, gb, threads); } \
 void three_##s(I N, I T, I U, I V, I stride, const S *x, S *y, uint8_t *which, I threads) { three<S>(N, T, U, V, stride, x, y, which, threads); } \
@@ -331,6 +460,16 @@ void join_##s(I N, I C, I L, const S *x, const S *r, I rs, S *y, I ys, uint8_t *
 void join_backward_##s(I N, I C, I L, const S *g, I gs, const S *y, I ys, const uint8_t *positive, S *gx, S *gr, I grs, I threads) { join_backward<S>(N, C, L, {g, gs}, {y, ys}, positive, gx, {gr, grs}, threads); } \
 void context_##s(I N, I O, I V, const S *p, const S *a, S *R, I threads) { context<S>(N, O, V, p, a, R, threads); } \
 void context_backward_##s(I N, I O, I V, const S *g, const S *p, const S *a, S *gp, S *ga, I threads) { context_backward<S>(N, O, V, g, p, a, gp, ga, threads); } \
+void shared_##s(I N, I C, I T, I V, const S *x, I xs, S *mean, I threads) { shared<S>(N, C, T, V, {x, xs}, mean, threads); } \
+void shared_backward_##s(I N, I C, I T, I V, const S *a, I as, const S *b, I bs, const S *d, I ds, const S *mean, S *gx, I threads) { shared_backward<S>(N, C, T, V, {a, as}, {b, bs}, {d, ds}, mean, gx, threads); } \
+void constant_##s(I N, I O, I V, I classes, const S *b, const S *P, const S *H, const S *Q, const I *of, S *e, S *pooled, I threads) { constant<S>(N, O, V, classes, b, P, H, Q, of, e, pooled, threads); } \
+void constant_backward_##s(I N, I O, I V, I classes, const S *ge, const S *gp, const S *b, const S *P, const S *H, const S *Q, const I *of, S *gb, S *gP, S *gH, S *gQ, I threads) { constant_backward<S>(N, O, V, classes, ge, gp, b, P, H, Q, of, gb, gP, gH, gQ, threads); } \
+void pairs_##s(I N, I O, I V, I K, const S *both, const I *near, S *y, I threads) { pairs<S>(N, O, V, K, both, near, y, threads); } \
+void pairs_backward_##s(I N, I O, I V, I K, const S *g, const I *near, S *gboth, I threads) { pairs_backward<S>(N, O, V, K, g, near, gboth, threads); } \
+void strongest_##s(I L, I K, const S *x, S *y, I threads) { (K == 5 ? strongest<S, 5> : strongest<S, 0>)(L, K, x, y, threads); } \
+void strongest_backward_##s(I L, I K, const S *g, const S *x, const S *y, S *gx, I threads) { (K == 5 ? strongest_backward<S, 5> : strongest_backward<S, 0>)(L, K, g, x, y, gx, threads); } \
+void frames_##s(I N, I C, I T, I V, const S *x, I xs, I to, I from, S *mean, S *most, I threads) { frames<S>(N, C, T, V, {x, xs}, to, from, mean, most, threads); } \
+void frames_backward_##s(I N, I C, I T, I V, const S *g, I gs, const S *x, I xs, I to, I from, const S *most, const S *gmean, const S *gmost, S *gx, I threads) { frames_backward<S>(N, C, T, V, {g, gs}, {x, xs}, to, from, most, gmean, gmost, gx, threads); } \
 void mix_##s(I N, I O, I T, I V, I classes, const S *p, const S *F, I apart, const I *order, const I *start, const S *gate, const S *e, S *y, I threads) { any_mix<S>(N, O, T, V, classes, p, F, apart, order, start, gate, e, y, threads); } \
 void mix_backward_##s(I N, I O, I T, I V, I classes, const S *gy, const S *y, const S *p, const S *F, I apart, const I *order, const I *start, const S *gate, const S *e, S *gp, S *gF, S *ggate, S *ge, I threads) { any_mix_backward<S>(N, O, T, V, classes, gy, y, p, F, apart, order, start, gate, e, gp, gF, ggate, ge, threads); } }
 FOR(float, f32)
