@@ -30,7 +30,7 @@ from .train import Plan, fit
 
 # %% ../nbs/67_bench.ipynb #04146a46
 TASKS = ('count', 'train', 'infer', 'clips', 'epochs', 'feed')
-MODES = ('eager', 'recompute', 'compile', 'folded')
+MODES = ('eager', 'recompute', 'compile', 'folded', 'quick')
 
 class BenchParameters(Parameters):
     "Of `python -m msagcn bench` and of the runner `nbs/bench/speed.ipynb`."
@@ -41,7 +41,7 @@ class BenchParameters(Parameters):
     width: Count|None = Field(None, description="channels of the first blocks; by default the model's own")
     batches: list[Count] = [16]
     precisions: list[Literal['fp32', 'bf16', 'fp16']] = ['fp32', 'bf16']
-    modes: list[Literal[MODES]] = Field(['eager', 'recompute', 'folded'], description="recompute is MSA-GCN's in training, folded is for inference; compile is torch.compile, for MSA-GCN on a processor its own compiled code")
+    modes: list[Literal[MODES]] = Field(['eager', 'recompute', 'folded'], description="recompute is MSA-GCN's in training, folded is for inference, and quick is its compiled form, MSA-GCN's on a processor; compile is torch.compile, for MSA-GCN on a processor its own compiled code")
     optimiser: bool = Field(False, description='its step too, in training')
     clips: list[Count] = Field([4, 8, 16, 32], description='batches, for the cost of a clip')
     epochs: list[Count] = Field([500, 8000], description='clips of an epoch, for the cost of a clip')
@@ -49,7 +49,7 @@ class BenchParameters(Parameters):
     turn: Annotated[float, Field(ge=0)] = Field(.5, description='seconds of a turn, one step at least')
     device: str = 'cpu'
     threads: Annotated[int, Field(ge=0)] = Field(0, description="of the processor; 0: PyTorch's own number")
-    literal_dir: str = Field('tests', description='with the literal forms `oracle_msagcn.py` and `oracle_msg3d.py`; empty: without them')
+    literal_dir: str|None = Field('tests', description='with the literal forms `oracle_msagcn.py` and `oracle_msg3d.py`; empty: without them')
     reference_dirs: list[str] = Field([], description="checkouts of other programs: MSA-GCN's release, MS-G3D, CTR-GCN")
     start_seconds: Count = Field(900, description='a network that takes longer until its first step, as by compiling, is left out')
     reports_dir: str = Field('reports', description='gets bench/bench.csv, bench/counts.csv and bench/machine.json')
@@ -159,7 +159,8 @@ def _work(p, task, model, batch, **more):
                 optimiser=p.optimiser and task == 'train', turn=p.turn, literal_dir=p.literal_dir, **more)
 
 def _modes(p, task, model):
-    fits = dict(eager=True, compile=True, recompute=task == 'train' and model == 'msagcn', folded=task == 'infer')
+    fits = dict(eager=True, compile=True, recompute=task == 'train' and model == 'msagcn', folded=task == 'infer',
+                quick=(task, model, pick_device(p.device).type) == ('infer', 'msagcn', 'cpu'))
     return [m for m in p.modes if fits[m]]
 
 def compare(p: BenchParameters, task: str, model: str, batch: int) -> list[dict]:

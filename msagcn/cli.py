@@ -164,6 +164,7 @@ def parser() -> argparse.ArgumentParser:
     v = verbs.add_parser('predict', help='the five likeliest classes of raw clips')
     v.add_argument('clips', nargs='+', metavar='CLIP', help='raw clips, such as the data set or your own were made of')
     v.add_argument('--weights', required=True, help='weights.safetensors of a run'); v.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1, …; auto')
+    v.add_argument('--compile', action='store_true', help='MSA-GCN on a processor by compiled code')
     v = verbs.add_parser('export', help='weights for other programs')
     v.add_argument('out', help='the file to write'); v.add_argument('--weights', required=True, help='weights.safetensors of a run')
     v.add_argument('--to', choices=['onnx', 'torch', *FORMS], default='onnx', help='ONNX, torch.export, or a checkpoint named as others name it')
@@ -171,7 +172,7 @@ def parser() -> argparse.ArgumentParser:
 
 def predict_clips(a) -> None:
     "The likeliest classes of each clip, under the clip's name if there are several."
-    for clip, best in zip(a.clips, predict_files(a.clips, a.weights, a.device)):
+    for clip, best in zip(a.clips, predict_files(a.clips, a.weights, a.device, compile=a.compile)):
         if len(a.clips) > 1: print(f'{clip}:')
         for name, percent in best: print(f'{percent:6.2f} %  {name}')
 

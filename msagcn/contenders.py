@@ -25,6 +25,7 @@ from .graph import diameter
 from .msagcn import MSAGCN
 from .msg3d import MSG3D
 from .native import compiled_code, library
+from .quick import quick
 from .skeleton import NTU25, UCLA20
 from .train import Plan, keep_memory, make_optimiser, precision_context
 
@@ -61,7 +62,7 @@ class Work:
 
 def our_network(w):
     classes, skeleton, T, M = SHAPES[w.shape]
-    kind, more = (MSG3D, {}) if w.model == 'msg3d' else (MSAGCN, dict(context='running' if w.mode == 'folded' else 'batch'))
+    kind, more = (MSG3D, {}) if w.model == 'msg3d' else (MSAGCN, dict(context='running' if w.mode in ('folded', 'quick') else 'batch'))
     model = kind(classes, skeleton, w.clip[1], M, **more, **dict(width=w.width) if w.width else {})
     if w.mode == 'recompute': model.recompute = True
     return model
@@ -129,7 +130,7 @@ def network_step(w: Work):       # a function that returns seconds
     optimiser = make_optimiser(model, plan) if w.optimiser else None
     fits = w.by == 'ours' and w.task == 'train'                                          # `fit` keeps memory, others' programs do not
     if w.device == 'cpu' and (fits or w.mode == 'keep_memory'): keep_memory(large=w.mode != 'recompute')
-    if w.mode == 'folded': model = fold(model)
+    if w.mode in ('folded', 'quick'): model = dict(folded=fold, quick=quick)[w.mode](model)
     own = w.mode == 'compile' and (w.device, w.model) == ('cpu', 'msagcn')               # by compiled code of ours
     if own: library('network')                                                           # or a line that says why not
     run = torch.compile(model) if w.mode == 'compile' and not own else model

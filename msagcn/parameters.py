@@ -125,7 +125,7 @@ class TrainParameters(Parameters):
     weight_decay: Annotated[float, Field(ge=0)] = Field(1e-4, description='of all weights')
     seed: Annotated[int, Field(ge=0)] = Field(1, description='of first weights, order and augmentation')
     precision: Literal['fp32', 'bf16', 'fp16'] = Field('fp32', description='of large tensors; bf16 and fp16 by autocast')
-    compile: bool = Field(False, description='of msagcn, on a processor: train by code that g++ compiles, a third faster, in other bits')
+    compile: bool = Field(False, description='of msagcn, on a processor: train by code that g++ compiles, in three quarters of the time, in other bits')
     device: str = Field('auto', description='cpu, cuda, cuda:1, …; auto: a GPU if there is one')
     val_subjects: list[Count] = Field([1], description='training clips of these are held out for choosing')
     refit: bool = Field(True, description='then train again on all training clips, and test that')

@@ -26,7 +26,9 @@ from .msg3d import MSG3D
 from .msg3d_ntu import filled, stood_up
 from .ntu import clip_of
 from .nw_ucla import parse_clip
+from .native import can_compile
 from .parameters import PLACES, TrainParameters
+from .quick import quick
 from .skeleton import Skeleton, skeleton_from
 
 # %% ../nbs/57_weights.ipynb #6a5a5d2c
@@ -103,10 +105,12 @@ def predict_file(
     "The k likeliest classes of one clip."
     return next(predict_files([path], weights, device, k))
 
-def predict_files(paths, weights, device: str = 'cpu', k: int = 5):
-    "For each raw clip in turn, the k likeliest classes with their probabilities in percent."
+def predict_files(paths, weights, device: str = 'cpu', k: int = 5, compile: bool = False):
+    "For each raw clip in turn, the k likeliest classes with their probabilities in percent; by compiled code where there is a compiler."
     device = pick_device(device)
     model, about = load_weights(weights, device)
+    if compile and device.type != 'cpu': raise MsagcnError('compile: is for a processor')
+    if compile and can_compile('predict'): model = quick(model)
     p = TrainParameters.model_construct(**about['parameters'])
     for path in paths:
         x = read_one(path, about)
