@@ -120,7 +120,7 @@ def test_the_numbers_drawn_are_those_of_the_model(browser, page, trained, embedd
             for layer, subset, stage, head in ((0, 0, 0, 0), (3, 1, 2, 7), (9, 2, 3, 4), (6, 1, -1, -1)):
                 t.do(f'x.set({{time: 1, panes: [{{run: 0, clip: {c}, layer: {layer}, subset: {subset}, stage: {stage}, head: {head}, part: 99}}]}})')
                 drawn = t.do('x.read(0)')
-                F = inside[layer][subset, 0].view(4, 8, 20, 20)
+                F = inside[layer][0][subset, 0].view(4, 8, 20, 20)
                 F = (F.mean((0, 1)) if stage < 0 else F[stage, head]).numpy()
                 step = sum(np.ptp(v) for n, v in drawn['parts'].items() if n != 'final') / 255
                 assert np.abs(np.array(drawn['matrix']).reshape(20, 20) - F).max() <= .51 * step + 1e-5
