@@ -158,9 +158,16 @@ def test_half_as_many_digits(read_ntu, tmp_path):
 PREPARE = 'import sys; from msagcn.ntu import prepare_ntu\nif __name__ == "__main__":\n    prepare_ntu(*sys.argv[1:3], processes=int(sys.argv[3]))'
 
 
+SLOWLY = """import time
+from msagcn import ntu
+at_once = ntu.RawFile.read
+ntu.RawFile.read = lambda f: time.sleep(.003) or at_once(f)
+"""                                                                              # so that it is killed before its end, wherever the machine lingers
+
+
 def child(tmp_path, source, folder, processes):
     script = tmp_path / 'script.py'
-    script.write_text(PREPARE)
+    script.write_text(SLOWLY + PREPARE)
     return subprocess.Popen([sys.executable, str(script), str(source), str(folder), str(processes)],
                             env=os.environ | {'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
 
