@@ -16,9 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import native
+from . import passes
 from .distributed import SyncBatchNorm, world
-from .native import by_hand, compiled, normalised
+from .native import by_hand, compiled
+from .passes import normalised
 
 # %% ../nbs/29_kernels.ipynb #6d4e9d6a
 def working(x: Tensor) -> torch.dtype:
@@ -115,7 +116,7 @@ def channel_context(
     "Weighted mean over channels of the channel-specific graphs `sigmoid(p_u - p_v)`."
     O = p.shape[1]
     a = alpha.repeat_interleave(O//4)/O
-    if compiled(p): return native.Context.apply(p, a)
+    if compiled(p): return passes.Context.apply(p, a)
     if by_hand() and p.device.type == 'cpu': return ChannelContext.apply(p, a)
     return torch.einsum('nouv,o->nuv', torch.sigmoid(p[..., :, None] - p[..., None, :]), a)
 
@@ -213,7 +214,7 @@ def aggregate(
     groups,              # `channel_classes`, on x's device
 ) -> Tensor:             # (N, O, T, V)
     "`gate_no sum over k, c, v of w_koc x_nctv F_knov + e_no`, F by class of the channel o."
-    if compiled(x) and x.shape[3] in native.JOINTS: return native.Mix.apply(x, w, F_, gate, e, *channels_by_class(w.shape[1], F_.shape[2]//8))
+    if compiled(x) and x.shape[3] in passes.JOINTS: return passes.Mix.apply(x, w, F_, gate, e, *channels_by_class(w.shape[1], F_.shape[2]//8))
     kind = working(x)
     x, w, F_ = x.to(kind), w.to(kind), F_.to(kind)
     if by_hand(): return Aggregate.apply(x.contiguous(), w, F_.contiguous(), gate, e, groups)
@@ -280,7 +281,7 @@ def _three(padded, stride):
 
 def max_of_three(x: Tensor, stride: int = 1) -> Tensor:      # (N, c, T, V) -> (N, c, T', V)
     "Max-pooling over three frames."
-    if compiled(x): return native.LargestOfThree.apply(x, stride)
+    if compiled(x): return passes.LargestOfThree.apply(x, stride)
     return MaxOfThree.apply(x, stride) if by_hand() else F.max_pool2d(x, (3, 1), (stride, 1), (1, 0))
 
 # %% ../nbs/29_kernels.ipynb #b4bce292

@@ -21,7 +21,8 @@ from .distributed import SyncBatchNorm, batch_norm_over_ranks, mean_over_ranks, 
 from .graph import relative_matrix, static_adjacency
 from .kernels import (Conv1x1, ConvNorm, GatedNorm, aggregate, by_hand, channel_classes, channel_context, class_of_channels, every, full_precision, fused, gated,
                             max_of_three, norm, pointwise, relu_add_relu, working)
-from .native import Constant, Frames, Join, Pairs, Shared, Strongest, compiled, compiled_code, embedded, entered, move_statistics, normalised, normalised_gate
+from .native import compiled, compiled_code
+from .passes import Constant, Frames, Join, Pairs, Shared, Strongest, embedded, entered, move_statistics, normalised, normalised_gate
 from .skeleton import Skeleton
 
 # %% ../nbs/30_msagcn.ipynb #59ffca4b

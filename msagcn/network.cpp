@@ -1,4 +1,4 @@
-// MSA-GCN's steps on a processor. What each function computes, and what its arguments are, says nbs/19_native.ipynb.
+// MSA-GCN's steps on a processor. What each function computes, and what its arguments are, says nbs/28_passes.ipynb.
 // Tensors are (N, C, L), dense but for the first stride, which is given beside the pointer. Each sum is one thread's
 // and has one order: how many threads there are changes no bit.
 #include "vectors.h"

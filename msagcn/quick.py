@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from .core import MsagcnError
 from .fold import FoldedGraphConv, fold, scale_and_shift
 from .msagcn import MSAGCN, StageGraphConv
-from .native import JOINTS, NAMES, library
+from .native import NAMES, library
+from .passes import JOINTS
 
 # %% ../nbs/47_quick.ipynb #7aed55c0
 def _conv(c): return [None, None] if c is None else [c.weight.flatten(1), c.bias]
