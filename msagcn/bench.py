@@ -24,7 +24,7 @@ from . import train as train_module
 from .contenders import SHAPES, Work, alternate, known_reference, made_up_clips, name_of, our_network, wait_for
 from .core import MsagcnError, machine, pick_device, read_json, seeded_generator, write_json, write_text
 from .feed import fed_store
-from .msagcn import StageGraphConv
+from .lean import exchanged
 from .parameters import Count, Model, Parameters
 from .train import Plan, fit
 
@@ -77,9 +77,7 @@ def count(
     "What a training step does, by the shapes of all tensors."
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.utils.flop_counter import FlopCounterMode
-    for m in model.modules():
-        if isinstance(m, StageGraphConv): m.groups(torch.device('cpu'))          # which depend on numbers
-    with FakeTensorMode(allow_non_fake_inputs=True), plain_formulas():
+    with exchanged(model, {}), FakeTensorMode(allow_non_fake_inputs=True), plain_formulas():
         with Normalised() as seen, FlopCounterMode(display=False) as forward: y = model(torch.empty(1, *shape))
         with FlopCounterMode(display=False) as backward: y.sum().backward()
     for p in model.parameters(): p.grad = None

@@ -21,9 +21,11 @@ from .clips import Clips
 from .core import MsagcnError, Progress, seeded, seeded_generator
 from .feed import batch as feed_batch, fed_store
 from .fold import fold
+from .fused import FUSED
 from .graph import diameter
 from .msagcn import MSAGCN
 from .msg3d import MSG3D
+from .lean import LEAN, exchange
 from .native import compiled_code, library
 from .quick import quick
 from .skeleton import NTU25, UCLA20
@@ -65,7 +67,7 @@ def our_network(w):
     kind, more = (MSG3D, {}) if w.model == 'msg3d' else (MSAGCN, dict(context='running' if w.mode in ('folded', 'quick') else 'batch'))
     model = kind(classes, skeleton, w.clip[1], M, **more, **dict(width=w.width) if w.width else {})
     if w.mode == 'recompute': model.recompute = True
-    return model
+    return exchange(model, LEAN)
 
 def _literal(w):
     _, T, V, M = w.clip
@@ -132,16 +134,18 @@ def network_step(w: Work):       # a function that returns seconds
     if w.device == 'cpu' and (fits or w.mode == 'keep_memory'): keep_memory(large=w.mode != 'recompute')
     if w.mode in ('folded', 'quick'): model = dict(folded=fold, quick=quick)[w.mode](model)
     own = w.mode == 'compile' and (w.device, w.model) == ('cpu', 'msagcn')               # by compiled code of ours
-    if own: library('network')                                                           # or a line that says why not
-    run = torch.compile(model) if w.mode == 'compile' and not own else model
+    if own:
+        library('network')                                                               # or a line that says why not
+        exchange(model, FUSED)
+    run = torch.compile(exchange(model, {})) if w.mode == 'compile' and not own else model
     model.train(w.task == 'train')
     def training():
         model.zero_grad(set_to_none=True)
-        with precision_context(plan, device), compiled_code(own): logits = run(x)
+        with precision_context(plan, device): logits = run(x)
         F.cross_entropy((logits[0] if isinstance(logits, tuple) else logits).float(), y).backward()
         if optimiser: optimiser.step()
     def inference():
-        with torch.inference_mode(), precision_context(plan, device), compiled_code(own): run(x)
+        with torch.inference_mode(), precision_context(plan, device): run(x)
     act = training if w.task == 'train' else inference
     def step():
         wait_for(device); start = time.perf_counter()

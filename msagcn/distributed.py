@@ -149,10 +149,10 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         return batch_norm_over_ranks(x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps)
 
 def synchronise(model: nn.Module) -> nn.Module:
-    "Let a model's BatchNorms, and whatever else has a switch `synchronised`, see all ranks' batches; the same model."
+    "Let a model's BatchNorms, and what it averages by a method `over_ranks`, see all ranks' batches; the same model."
     for m in model.modules():
         if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)): m.__class__ = SyncBatchNorm    # weights and names stay
-        if hasattr(m, 'synchronised'): m.synchronised = True
+        if hasattr(m, 'over_ranks'): m.over_ranks = mean_over_ranks
     return model
 
 # %% ../nbs/18_distributed.ipynb #41443192

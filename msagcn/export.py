@@ -15,6 +15,7 @@ import torch
 
 from .core import MsagcnError, seeded_generator, whole_file
 from .fold import fold
+from .lean import exchange
 from .skeleton import skeleton_note
 
 # %% ../nbs/46_export.ipynb #8721ffb3
@@ -43,7 +44,7 @@ def example_clips(model, N: int) -> torch.Tensor:   # (N, C, T, V, M) in [-1, 1)
 
 def _graph(model) -> torch.export.ExportedProgram:
     "The graph of a still model, its BatchNorms folded into its convolutions, for any N; without the places in source files where each step was written."
-    graph = torch.export.export(fold(model), (example_clips(model, 2),), dynamic_shapes=({0: torch.export.Dim('N')},))
+    graph = torch.export.export(fold(exchange(model, {})), (example_clips(model, 2),), dynamic_shapes=({0: torch.export.Dim('N')},))
     for node in graph.graph.nodes: node.meta.pop('stack_trace', None)
     return graph
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .core import MsagcnError
-from .fold import FoldedGraphConv, fold, scale_and_shift
+from .fold import fold, scale_and_shift
 from .msagcn import MSAGCN, StageGraphConv
 from .native import NAMES, library
 from .passes import JOINTS
@@ -23,7 +23,7 @@ def _conv(c): return [None, None] if c is None else [c.weight.flatten(1), c.bias
 def _folded(m):                  # a shortcut: None where nothing is done, or its convolution
     return None if isinstance(m, nn.Identity) else m[0]
 
-def graph_weights(g: FoldedGraphConv) -> list[Tensor|None]:
+def graph_weights(g: StageGraphConv) -> list[Tensor|None]:
     "Of a graph convolution."
     w, b, S, C = g.project.weight, g.project.bias, g.stages, g.project.weight.shape[1]
     shared = 2*(g.A + g.learned) + (g.context_mean if g.context == 'running' else 0)         # (3, 8, V, V)

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from .core import MsagcnError
+from .lean import LEAN, exchange
 from .msagcn import MSAGCN
 from .skeleton import SKELETONS, Skeleton
 
@@ -118,4 +119,5 @@ def load_release(
     except (KeyError, ValueError) as e: raise MsagcnError(f'{path}: not a checkpoint of the MSA-GCN release (no {e})') from e
     skeleton = skeleton or next((s for s in SKELETONS.values() if s.V == V), None)
     if skeleton is None or skeleton.V != V: raise MsagcnError(f'{path}: made for {V} joints; pass a skeleton with as many')
-    return from_release(state, MSAGCN(classes, skeleton, T, M, in_channels, width, context=context), str(path))
+    model = exchange(MSAGCN(classes, skeleton, T, M, in_channels, width, context=context), LEAN)
+    return from_release(state, model, str(path))

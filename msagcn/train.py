@@ -22,6 +22,8 @@ from .core import MsagcnError, Progress, keyed_bits, whole_file
 from .distributed import average_gradients, from_rank_0, gather, mean_over_ranks, synchronise, world
 from .evaluate import predict, topk
 from .feed import FedStore, batch
+from .fused import FUSED
+from .lean import LEAN, exchange
 from .native import can_compile, compiled_code
 
 # %% ../nbs/50_train.ipynb #5264022a
@@ -156,6 +158,8 @@ def fit(
     if len({(a['epoch'], a['step']) for a in gather(at)}) > 1:
         raise MsagcnError(f'{checkpoint}: the processes do not all see it; they need a shared folder')
     if plan.compile and not can_compile(): plan = replace(plan, compile=False)
+    if plan.sync_bn and world()[1] > 1: plan = replace(plan, compile=False)          # compiled BatchNorms are of one process
+    exchange(model, FUSED if plan.compile else LEAN)
     from_rank_0(model)
     steps = len(clips)*plan.repeats//plan.batch_size
     with Progress(plan.epochs, plan.stream, at['epoch'], quiet=world()[0] > 0) as bar:
@@ -167,6 +171,7 @@ def fit(
             _close_epoch(model, s, plan, optimiser, scaler, at, checkpoint,
                          {k: v for k, v in watch.items() if at['epoch'] + 1 >= watch_from.get(k, 1)})
             bar.step(_in_words(at['history'][-1]))
+    exchange(model, LEAN)
     return at['history']
 
 def _in_words(row): return ' '.join(f'{k} {v:.4g}' for k, v in row.items() if k not in ('epoch', 'seconds', 'lr'))
@@ -203,9 +208,9 @@ def _share(model, s, clips, passes, plan, scaler):
     mine, told = clips.chunk(size)[rank].chunk(parts), passes.chunk(size)[rank].chunk(parts)
     sums = torch.zeros(2, dtype=torch.double, device=s.device)
     for i, n in zip(mine, told):
-        with compiled_code(plan.compile):
-            x, y = batch(s, i, plan.frames, plan.stream, (plan.seed, n)), s.labels[i]
-            with precision_context(plan, s.device): logits = model(x)
+        with compiled_code(plan.compile): x = batch(s, i, plan.frames, plan.stream, (plan.seed, n))
+        y = s.labels[i]
+        with precision_context(plan, s.device): logits = model(x)
         loss = F.cross_entropy(logits.float() if logits.dtype != torch.double else logits, y)/parts
         scaler.scale(loss).backward()
         sums += torch.stack([loss.detach().double(), (logits.argmax(1) == y).sum()])

@@ -21,6 +21,7 @@ from .evaluate import predict
 from .feed import fed_store
 from .kinetics import read_video
 from .mmaction import normalised, pre_normalise_3d
+from .lean import LEAN, exchange
 from .msagcn import MSAGCN
 from .msg3d import MSG3D
 from .msg3d_ntu import filled, stood_up
@@ -37,7 +38,7 @@ def new_model(p: TrainParameters, classes: int, skeleton: Skeleton, M: int, C: i
     if p.model == 'msagcn':
         model = MSAGCN(classes, skeleton, p.frames, M, C, p.width or 80, p.topology, p.context, p.seed, p.stages, p.relative, tuple(p.without))
         model.recompute = p.recompute
-        return model
+        return exchange(model, LEAN)
     graph = skeleton_from(p.layout) if p.layout else skeleton
     if graph.V != skeleton.V: raise MsagcnError(f'layout: {p.layout} has {graph.V} joints, the data have {skeleton.V}')
     return MSG3D(classes, graph, p.frames, M, C, p.width or 96, p.normalize, p.scales, p.window_scales, tuple(p.windows), p.masks,

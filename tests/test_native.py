@@ -8,6 +8,8 @@ from safetensors.torch import load_file
 import test_parity
 from msagcn.contenders import made_up_clips
 from msagcn.feed import batch, fed_store
+from msagcn.fused import FUSED
+from msagcn.lean import LEAN, exchange
 from msagcn.msagcn import MSAGCN
 from msagcn.native import can_compile, compiled_code, library
 from msagcn.skeleton import UCLA20
@@ -18,18 +20,15 @@ PLAN = Plan(frames=8, epochs=2, batch_size=8, lr=1e-4, warmup=0, milestones=())
 
 
 @pytest.mark.parametrize('name', test_parity.SHAPES)
-def test_golden_files(name):
-    with compiled_code(): test_parity.test_golden_files(name)
+def test_golden_files(name): test_parity.test_golden_files(name, FUSED)
 
 
 @pytest.mark.parametrize('name', test_parity.SHAPES)
-def test_file_free_fill(name):
-    with compiled_code(): test_parity.test_file_free_fill(name)
+def test_file_free_fill(name): test_parity.test_file_free_fill(name, FUSED)
 
 
 @pytest.mark.parametrize('size', [dict(skeleton='ucla', T=20, M=2, width=40, classes=7), dict(skeleton='ntu', T=36, M=1, width=120, classes=5)], ids=str)
-def test_literal_network_at_other_sizes(size):
-    with compiled_code(): test_parity.test_literal_network_at_other_sizes(size)
+def test_literal_network_at_other_sizes(size): test_parity.test_literal_network_at_other_sizes(size, FUSED)
 
 
 @pytest.mark.parametrize('more', [dict(topology='figure'), dict(context='sample', stages=1), dict(without=('cross', 'edge', 'channel_gate', 'gating')),
@@ -38,9 +37,9 @@ def test_other_forms_of_the_network(more):
     model = MSAGCN(4, UCLA20, 10, 2, width=40, **more).double()
     x, found = torch.randn(3, 3, 10, 20, 2, generator=torch.Generator().manual_seed(0)).double(), []
     for recompute in (False, True):
-        for on in (False, True):
+        for table in (LEAN, FUSED):
             model.recompute = recompute
-            with compiled_code(on): loss = model(x).square().sum()
+            loss = exchange(model, table)(x).square().sum()
             found.append([loss.detach(), *torch.autograd.grad(loss, list(model.parameters()), allow_unused=True, materialize_grads=True)])
     total = torch.cat([g.flatten() for g in found[0][1:]]).norm()
     for other in found[1:]:

@@ -1,5 +1,5 @@
-"""Our fast MSA-GCN computes what the release computes: both golden sets, the file-free fill, the literal network at other sizes;
-and what `context='running'` promises. The release's tensors are pieces of ours, so gradients are cut up and compared name by name."""
+"""Our MSA-GCN, readable and lean, computes what the release computes: both golden sets, the file-free fill, the literal network at
+other sizes; it traces as one graph; and what `context='running'` promises. The release's tensors are pieces of ours, so gradients are cut up and compared name by name."""
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,6 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from conftest import SHARED, need
 from msagcn.core import MsagcnError
+from msagcn.lean import LEAN, exchange
 from msagcn.msagcn import MSAGCN, calibrate
 from msagcn.release import from_release, load_release, release_names
 from msagcn.skeleton import NTU25, UCLA20
@@ -28,13 +29,13 @@ def release_gradients(model):
 def norms(gradients): return {k: g.norm().item() for k, g in gradients.items()}
 
 
-def pair(width=80, classes=None, T=None, M=None, skeleton='ntu', context='batch'):
+def pair(width=80, classes=None, T=None, M=None, skeleton='ntu', context='batch', table=LEAN):
     "The literal network and ours with the weights of the file-free fill, float64."
     shape = SHAPES[skeleton] | {k: v for k, v in dict(num_classes=classes, T=T, M=M).items() if v}
     literal = LiteralMSAGCN(**shape, width=width).double()
     literal.load_state_dict(fill_state_dict(literal.state_dict()))
     ours = MSAGCN(shape['num_classes'], SKELETON[skeleton], shape['T'], shape['M'], width=width, context=context).double()
-    return literal, from_release(literal.state_dict(), ours)
+    return literal, from_release(literal.state_dict(), exchange(ours, table))
 
 
 def watched_forward(model, x):
@@ -48,10 +49,10 @@ def watched_forward(model, x):
 
 
 @pytest.mark.parametrize('name', SHAPES)
-def test_golden_files(name):
+def test_golden_files(name, table=LEAN):
     golden = need(SHARED / 'golden', 'golden files')
     io = load_file(need(golden / f'msagcn_{name}_io.safetensors', 'golden'))
-    model = load_release(need(golden / f'msagcn_{name}_weights.safetensors', 'golden')).double().eval()
+    model = exchange(load_release(need(golden / f'msagcn_{name}_weights.safetensors', 'golden')), table).double().eval()
 
     logits, seen = watched_forward(model, io['x'])
     errors = {'logits': rel(logits, io['eval.logits'])}
@@ -78,14 +79,14 @@ def test_golden_files(name):
 
 
 @pytest.mark.parametrize('name', SHAPES)
-def test_file_free_fill(name):
-    shape, (_, model) = SHAPES[name], pair(skeleton=name)
+def test_file_free_fill(name, table=LEAN):
+    shape, (_, model) = SHAPES[name], pair(skeleton=name, table=table)
     x = fill_input(2, shape['T'], shape['V'], shape['M'])
     logits, seen = watched_forward(model.eval(), x)
     def stats(a): return [a.mean(), a.std(correction=0)]
     got = {'eval logits[0]': logits[0, :6], 'eval logits[1]': logits[1, :3], 'eval sum': [logits.sum()],
            'msagc 1': [*stats(seen['graph']), *seen['graph'][0, :3, 0, 0]]} | {f'block {i}': stats(seen[i]) for i in (1, 4, 7, 10)}
-    with torch.no_grad(): single = pair(skeleton=name)[1].float().eval()(x.float())
+    with torch.no_grad(): single = pair(skeleton=name, table=table)[1].float().eval()(x.float())
     assert rel(single.double(), logits) <= 1e-4
 
     logits = model.train()(x)
@@ -101,8 +102,8 @@ def test_file_free_fill(name):
 
 @pytest.mark.parametrize('size', [dict(skeleton='ucla', T=20, M=2, width=40, classes=7), dict(skeleton='ntu', T=12, M=1, width=120, classes=3),
                                   dict(skeleton='ntu', T=36, M=3, width=40, classes=5)], ids=str)
-def test_literal_network_at_other_sizes(size):
-    literal, ours = pair(**size)
+def test_literal_network_at_other_sizes(size, table=LEAN):
+    literal, ours = pair(**size, table=table)
     V = SHAPES[size['skeleton']]['V']
     x = fill_input(3, size['T'], V, size['M']) + .3*torch.randn(3, 3, size['T'], V, size['M'], generator=torch.Generator().manual_seed(1)).double()
     y = torch.tensor([0, 2, 1])
@@ -119,6 +120,32 @@ def test_literal_network_at_other_sizes(size):
         for r, piece in zip(release_names(name), t.chunk(len(release_names(name)) or 1) if t.ndim else [t]):
             if r.endswith(('running_mean', 'running_var')): assert rel(piece, state[r]) <= 1e-9, r
             if r.endswith('num_batches_tracked'): assert piece == state[r], r
+
+
+@pytest.mark.parametrize('name', SHAPES)
+def test_golden_files_by_the_readable_network(name): test_golden_files(name, {})
+
+
+def test_the_readable_network_at_another_size():
+    test_literal_network_at_other_sizes(dict(skeleton='ntu', T=16, M=2, width=40, classes=3), {})
+
+
+@pytest.mark.parametrize('how', [dict(), dict(topology='figure', context='sample'), dict(without=('cross', 'edge', 'gating'), stages=2)], ids=str)
+def test_the_readable_network_is_one_graph(how):
+    "Forward, loss and gradients are traced without a break, in training and in evaluation, and compute what eager code computes."
+    model = MSAGCN(4, UCLA20, 8, 2, width=40, seed=1, **how)
+    x, y = torch.rand(3, 3, 8, 20, 2, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 2, 3])
+    traced = torch.compile(model, fullgraph=True, backend='aot_eager')
+    losses, gradients = [], []
+    for net in (model, traced):
+        loss = F.cross_entropy(net(x), y)
+        losses.append(loss.detach())
+        gradients.append(torch.autograd.grad(loss, list(model.parameters())))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    largest = max(g.abs().max() for g in gradients[0])
+    assert max((a - b).abs().max() for a, b in zip(*gradients)) < 1e-4*largest
+    model.eval()
+    with torch.no_grad(): torch.testing.assert_close(traced(x), model(x))
 
 
 def clips(n): return fill_input(n, 52, 20, 1) * torch.linspace(.5, 1.5, n).double().view(-1, 1, 1, 1, 1)
