@@ -130,21 +130,20 @@ def test_the_readable_network_at_another_size():
     test_literal_network_at_other_sizes(dict(skeleton='ntu', T=16, M=2, width=40, classes=3), {})
 
 
-@pytest.mark.parametrize('how', [dict(), dict(topology='figure', context='sample'), dict(without=('cross', 'edge', 'gating'), stages=2)], ids=str)
-def test_the_readable_network_is_one_graph(how):
+def test_the_readable_network_is_one_graph():
     "Forward, loss and gradients are traced without a break, in training and in evaluation, and compute what eager code computes."
-    model = MSAGCN(4, UCLA20, 8, 2, width=40, seed=1, **how)
+    model = MSAGCN(4, UCLA20, 8, 2, width=40, seed=1)
     x, y = torch.rand(3, 3, 8, 20, 2, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 2, 3])
     traced = torch.compile(model, fullgraph=True, backend='aot_eager')
     losses, gradients = [], []
     for net in (model, traced):
         loss = F.cross_entropy(net(x), y)
-        losses.append(loss.detach())
+        losses.append(loss.item())
         gradients.append(torch.autograd.grad(loss, list(model.parameters())))
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     largest = max(g.abs().max() for g in gradients[0])
     assert max((a - b).abs().max() for a, b in zip(*gradients)) < 1e-4*largest
-    model.eval()
+    model.eval().require_context()                                                 # reads from the device, once
     with torch.no_grad(): torch.testing.assert_close(traced(x), model(x))
 
 
