@@ -244,9 +244,16 @@ def measure(clips: Clips, val: Scores, test: Scores|None, history: list[dict]) -
     if test is None: return out
     clean = ~np.isin(test.names, leaked(clips))
     watched = [h['test_top1'] for h in history if 'test_top1' in h]
-    return out | dict(top1=topk(test.scores, test.labels), top5=topk(test.scores, test.labels, 5),
-                      top1_clean=topk(test.scores[clean], test.labels[clean]), top1_best_on_test=max(watched, default=None),
-                      n_test=len(clean), n_clean=int(clean.sum()))
+    top1_clean = topk(test.scores[clean], test.labels[clean]) if clean.any() else None
+    return out | dict(top1=topk(test.scores, test.labels), top5=topk(test.scores, test.labels, 5), top1_clean=top1_clean,
+                      top1_best_on_test=max(watched, default=None), n_test=len(clean), n_clean=int(clean.sum()),
+                      mean_class=mean_class(test.scores, test.labels), **_over_people(test))
+
+def _over_people(test: Scores) -> dict:
+    "People of the test part, and the accuracy's interval over them; empty where it has none."
+    if test.subjects is None: return {}
+    low, high = people_interval(test.scores.argmax(1) == test.labels, test.subjects)
+    return dict(people=len(set(test.subjects.tolist())), people_low=round(low, 2), people_high=round(high, 2)) if low == low else {}
 
 # %% ../nbs/60_experiment.ipynb #ac204e33
 RESULT_COLUMNS = ('benchmark model recipe topology context stream seed precision epochs val_top1 top1 top5 top1_clean '
