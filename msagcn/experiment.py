@@ -88,6 +88,11 @@ def findings(
     if notes.get('pad_actor'): words.append(f"Beside a lone actor {dict(zero='are zeros', copy='is a copy of it')[notes['pad_actor']]} (pad_actor {notes['pad_actor']}).")
     if notes.get('pipeline') == 'msg3d': words.append("Prepared as MS-G3D's authors do (pipeline msg3d).")
     if 'largest_error' in notes: words.append(f"Coordinates are rounded to float16, by {notes['largest_error']:.1e} at most.")
+    if notes.get('unlisted'): words.append(f"{notes['unlisted']} clips of the file are in no part of the split.")
+    if notes.get('untrained'): words.append(f"Nothing to train on of class {', '.join(notes['untrained'][:shown])}.")
+    if notes.get('array_frames'):
+        words.append(f"The arrays have {notes['array_frames']} frames, and their programs feed them all: -p frames {notes['array_frames']}.")
+    if notes.get('renamed'): words.append(f"{notes['renamed']} names are in two parts; in the second they end in its name.")
     if 'checkpoints' in notes:
         rows = [(what, '–' if wanted is None else wanted, found, '' if wanted in (None, found) else 'differs') for what, wanted, found in notes['checkpoints']]
         tables['counts'] = pd.DataFrame(rows, columns=['', 'expected', 'found', ' '])
