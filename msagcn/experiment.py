@@ -19,6 +19,7 @@ import pandas as pd
 import torch
 
 from . import __version__
+from .arrays import is_arrays, prepare_arrays
 from .clips import Clips, equal_content, leaked, load_clips, people, save_clips, shared_frames, split
 from .core import MsagcnError, machine, pick_device, read_json, write_json, write_text
 from .ctr_gcn import read_npz, write_npz
@@ -32,6 +33,7 @@ from .msg3d_names import load_msg3d
 from .msg3d_ntu import prepare_msg3d_ntu
 from .ntu import prepare_ntu
 from .nw_ucla import download, read_nw_ucla
+from .parts import files_beside
 from .parameters import PLACES, PrepareParameters, TestParameters, TrainParameters
 from .release import load_release, read_state
 from .skeleton import SKELETONS, skeleton_from
@@ -45,22 +47,30 @@ def read_source(p: PrepareParameters) -> tuple[Clips, Path]:
     "The clips of a source, by what it is."
     source = Path(p.source or Path(p.data_dir)/'raw'/p.benchmark)
     readers = {'.yaml': read_custom, '.yml': read_custom, '.npz': read_npz}
-    if p.benchmark in ('nw_ucla', 'embedded') and source.suffix in ('.pkl', *readers):
+    if p.benchmark in ('nw_ucla', 'embedded') and (source.suffix in ('.pkl', *readers) or is_arrays(source)):
         raise MsagcnError(f'benchmark: {p.benchmark} is not made from {source.name}; give data of your own another name')
+    if source.is_dir() and p.benchmark not in ('nw_ucla', 'embedded'): source = _lists_in(source) or source
     if source.suffix == '.pkl': return read_mmaction(source, p.split, p.benchmark), source
     if source.suffix in readers: return readers[source.suffix](source, p.benchmark), source
     if p.benchmark not in ('nw_ucla', 'embedded'):
-        raise MsagcnError(f"benchmark: '{p.benchmark}' is not one of nw_ucla, embedded, ntu60_xsub, ntu60_xview, ntu120_xsub, ntu120_xset, kinetics; data of your own have a source that ends in .yaml, .pkl or .npz")
+        raise MsagcnError(f"benchmark: '{p.benchmark}' is not one of nw_ucla, embedded, ntu60_xsub, ntu60_xview, ntu120_xsub, ntu120_xset, kinetics; data of your own have a source that ends in .yaml, .pkl, .npz or .npy, or is a folder with train_data_joint.npy and val_data_joint.npy, or with a .pkl for each part")
     if p.benchmark == 'embedded': write_synthetic(source, subjects=p.subjects, episodes=p.episodes, seed=p.seed)
     elif p.download: source = download(source if source.suffix == '.zip' else source/'all_sqe.zip')
     if p.benchmark == 'nw_ucla' and (source/'all_sqe.zip').exists(): source = source/'all_sqe.zip'
     return read_nw_ucla(source, p.benchmark), source
+
+def _lists_in(folder) -> Path|None:
+    "The pickle to train on, where a folder has one for each part."
+    found = [f for f in sorted(folder.glob('*.pkl')) if files_beside(f).get('train') == f and not f.name.endswith('label.pkl')]
+    if len(found) > 1: raise MsagcnError(f"{folder}: several pickles to train on ({', '.join(f.name for f in found)}); name one of them")
+    return found[0] if found else None
 
 _PUBLIC = dict(ntu60_xsub='NTU60_CS', ntu60_xview='NTU60_CV', ntu120_xsub='NTU120_CSub', ntu120_xset='NTU120_CSet')   # and .npz
 
 def prepare(p: PrepareParameters) -> Path:
     "Raw files to `data_dir/benchmark`: clips and manifest. Returns the manifest's path."
     folder, source = Path(p.data_dir)/p.benchmark, Path(p.source or Path(p.data_dir)/'raw'/p.benchmark)
+    if p.benchmark not in ('nw_ucla', 'embedded') and is_arrays(source): return prepare_arrays(source, folder, p.benchmark, p.storage or 'float32')
     raw = p.benchmark in ('kinetics', *_PUBLIC) and source.suffix not in ('.pkl', '.yaml', '.yml', '.npz')
     ntu, theirs = raw and p.benchmark in _PUBLIC, p.pipeline == 'msg3d'
     if theirs and not ntu: raise MsagcnError(f'pipeline: msg3d prepares {", ".join(_PUBLIC)}, from raw files')
@@ -92,6 +102,8 @@ def findings(
     if notes.get('untrained'): words.append(f"Nothing to train on of class {', '.join(notes['untrained'][:shown])}.")
     if notes.get('array_frames'):
         words.append(f"The arrays have {notes['array_frames']} frames, and their programs feed them all: -p frames {notes['array_frames']}.")
+    if notes.get('scored'):
+        words.append("Taken as NTU RGB+D's 25 joints, but the third coordinate lies between 0 and 1, as a score does: are they OpenPose's BODY_25?")
     if notes.get('renamed'): words.append(f"{notes['renamed']} names are in two parts; in the second they end in its name.")
     if 'checkpoints' in notes:
         rows = [(what, '–' if wanted is None else wanted, found, '' if wanted in (None, found) else 'differs') for what, wanted, found in notes['checkpoints']]
