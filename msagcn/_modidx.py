@@ -859,6 +859,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'msagcn.tables._p': ('tables.html#_p', 'msagcn/tables.py'),
                                'msagcn.tables._percent': ('tables.html#_percent', 'msagcn/tables.py'),
                                'msagcn.tables._row': ('tables.html#_row', 'msagcn/tables.py'),
+                               'msagcn.tables._share': ('tables.html#_share', 'msagcn/tables.py'),
                                'msagcn.tables._signed': ('tables.html#_signed', 'msagcn/tables.py'),
                                'msagcn.tables._weights': ('tables.html#_weights', 'msagcn/tables.py'),
                                'msagcn.tables.ablation_table': ('tables.html#ablation_table', 'msagcn/tables.py'),

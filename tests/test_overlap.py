@@ -123,3 +123,9 @@ def test_from_windows_to_a_report(tmp_path):
     s = load_scores(next((tmp_path / 'reports/runs').glob('*/test_scores.npz')))
     assert set(s.subjects) == {1, 2} and subject_table(s, s.subjects).clips.sum() == len(s.names)
     assert 'share frames with training clips' in leak_words(note, s) and '2 of the 2 people' in accuracy_words(note, s, s.subjects)
+    import warnings
+    from msagcn.tables import result_table
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        row = result_table(p['reports_dir'], ['win']).iloc[0]
+    assert (row['clean'], row['95 % of clean']) == ('–', '–') and row['all'] != '–'
