@@ -780,6 +780,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'msagcn.reports.Html._repr_html_': ('reports.html#html._repr_html_', 'msagcn/reports.py'),
                                 'msagcn.reports._last_line': ('reports.html#_last_line', 'msagcn/reports.py'),
                                 'msagcn.reports._offline': ('reports.html#_offline', 'msagcn/reports.py'),
+                                'msagcn.reports._others_words': ('reports.html#_others_words', 'msagcn/reports.py'),
                                 'msagcn.reports._ready': ('reports.html#_ready', 'msagcn/reports.py'),
                                 'msagcn.reports._shared_words': ('reports.html#_shared_words', 'msagcn/reports.py'),
                                 'msagcn.reports.accuracy_words': ('reports.html#accuracy_words', 'msagcn/reports.py'),

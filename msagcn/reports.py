@@ -270,8 +270,8 @@ def leak_words(
         return text + f'No test clip has {what}, so all and clean are the same here.'
     partly = leak & np.isin(s.names, [name for name, *_ in note.get('shared_frames', ())])
     return text + _shared_words(s, note, leak & ~partly, partly) + (
-        f"On these the best result is right in {topk(s.scores[leak], s.labels[leak]):.2f} %, on the other {(~leak).sum()} in "
-        f"{topk(s.scores[~leak], s.labels[~leak]):.2f} %, on all in {topk(s.scores, s.labels):.2f} %. "
+        f"On these the best result is right in {topk(s.scores[leak], s.labels[leak]):.2f} %, {_others_words(s, leak)}on all in "
+        f"{topk(s.scores, s.labels):.2f} %. "
         'The column "clean" counts the others only; "all" is there because everybody publishes it.')
 
 def _shared_words(s, note, whole, partly) -> str:
@@ -283,6 +283,10 @@ def _shared_words(s, note, whole, partly) -> str:
         text += (f"**{partly.sum()} test clips share frames with training clips** (such as {name} with {other}: {n} poses, to the bit), "
                  'as windows of one recording do. ')
     return text
+
+def _others_words(s, leak) -> str:
+    if leak.all(): return 'and no other is left, '
+    return f'on the other {(~leak).sum()} in {topk(s.scores[~leak], s.labels[~leak]):.2f} %, '
 
 # %% ../nbs/61_reports.ipynb #8d466a37
 def command(

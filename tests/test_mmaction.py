@@ -327,6 +327,12 @@ def test_what_means_the_same_gives_the_same(written):
     assert read_mmaction(written(file)).data_hash == numbered.data_hash
 
 
+def test_an_array_of_objects_is_refused_with_what_to_do(written):
+    file = two(own())
+    file['split'] = {k: np.array(v, object) for k, v in file['split'].items()}
+    with pytest.raises(MsagcnError, match=r"an array of 'O8', Python's objects.*\.tolist\(\)"): read_mmaction(written(file))
+
+
 @pytest.mark.parametrize('shape, zeros', [((0, 30), 0), ((1, 0), 0), ((1, 30), 1)])
 def test_a_clip_without_anybody_is_left_out_and_listed(written, tmp_path, shape, zeros):
     file = two(own())
