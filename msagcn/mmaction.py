@@ -82,7 +82,7 @@ def _numbers(annotation, key, where) -> np.ndarray:
 def _array(annotation, key, axes, where, along='frame', axis=1) -> np.ndarray:
     "An array of finite floats with so many axes, one of which is named in the error; whole numbers become floats."
     x = _numbers(annotation, key, where)
-    if x.ndim != axes: raise MsagcnError(f'{where}: {key} is an array {x.shape}, not of {axes} axes')
+    if x.ndim != axes: raise MsagcnError(f'{where}: {key} is not an array of {axes} axes, but {x.shape}')
     bad = ~np.isfinite(x)
     if bad.any(): raise MsagcnError(f'{where}: {key} is NaN or infinite ({along} {np.argwhere(bad)[0][axis]})')
     return x
