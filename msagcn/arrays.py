@@ -38,22 +38,27 @@ def array_files(source) -> dict[str, tuple[Path, Path]]:     # role -> array, la
     source = Path(source)
     if source.is_dir():
         found = _in_folder(source)
-        if len(found) > 1: raise MsagcnError(f"{source}: several arrays to train on ({', '.join(f.name for f in found)}); name one of them")
+        if len(found) > 1:
+            names = ', '.join(f.name for f in found)
+            raise MsagcnError(f'{source}: several arrays to train on ({names}); name one of them')
         source = found[0]
     if source.name.endswith('label.pkl'): source = next(f for n in _data_names(source) if (f := source.with_name(n)).exists())
     if not source.exists(): raise MsagcnError(f'{source}: no such file')
     if _DERIVED.search(source.name):
-        raise MsagcnError(f'{source}: bones and motions are computed from joints here; name the array of joints, {source.name.split("data")[0]}data_joint.npy')
+        joints = source.name.split('data')[0] + 'data_joint.npy'
+        raise MsagcnError(f'{source}: bones and motions are computed from joints here; name the array of joints, {joints}')
     data = files_beside(source)
     if not data:
         raise MsagcnError(f'{source}: no arrays of two parts side by side, such as train_data_joint.npy and val_data_joint.npy')
     labels = {role: f.with_name(_DATA.sub('label.pkl', f.name)) for role, f in data.items()}
     for f in labels.values():
-        if not f.exists() or f.suffix != '.pkl': raise MsagcnError(f'{f}: no such file; it has the names and labels of the array beside it')
+        if not f.exists() or f.suffix != '.pkl':
+            raise MsagcnError(f'{f}: no such file; it has the names and labels of the array beside it')
     return {role: (data[role], labels[role]) for role in ('train', 'val', 'test') if role in data}
 
 # %% ../nbs/36_arrays.ipynb #9af5416b
-LAYOUTS = {25: ('ntu25', 'xyz'), 20: ('ucla20', 'xyz'), 18: ('openpose18', 'xys'), 17: ('coco17', 'xys'), 33: ('mediapipe33', 'xyz')}   # by V
+LAYOUTS = {25: ('ntu25', 'xyz'), 20: ('ucla20', 'xyz'), 18: ('openpose18', 'xys'), 17: ('coco17', 'xys'),
+           33: ('mediapipe33', 'xyz')}           # V -> skeleton, channels
 _NTU = re.compile(r'S\d{3}C\d{3}P(\d{3})R\d{3}A(\d{3})')
 _BROKEN = (OSError, ValueError, EOFError, TypeError, SyntaxError, MemoryError)           # what NumPy raises for files that are none
 
@@ -65,7 +70,8 @@ def open_array(path) -> np.ndarray:      # (N, C, T, V, M), in its file
         raise MsagcnError(f'{path}: {getattr(x, "dtype", "no array")} of {getattr(x, "shape", ())}, not numbers of (N, C, T, V, M)')
     N, C, T, V, M = x.shape
     if V not in LAYOUTS or C not in (2, 3):
-        raise MsagcnError(f'{path}: {C} coordinates of {V} joints in (N, C, T, V, M) = {x.shape}; known are 2 or 3 of {", ".join(map(str, LAYOUTS))}')
+        known = ', '.join(map(str, LAYOUTS))
+        raise MsagcnError(f'{path}: {C} coordinates of {V} joints in (N, C, T, V, M) = {x.shape}; known are 2 or 3 of {known}')
     return x
 
 def _scored(x) -> bool:
@@ -78,16 +84,19 @@ def read_pair(path, n: int) -> tuple[list[str], list[int]]:
     pair = restricted_load(path)
     if not isinstance(pair, (list, tuple)) or len(pair) != 2 or any(np.ndim(x) != 1 for x in pair):
         raise MsagcnError(f'{path}: not a pair of names and labels')
-    if len(pair[0]) != n or len(pair[1]) != n: raise MsagcnError(f'{path}: {len(pair[0])} names and {len(pair[1])} labels, the array has {n} clips')
+    if len(pair[0]) != n or len(pair[1]) != n:
+        raise MsagcnError(f'{path}: {len(pair[0])} names and {len(pair[1])} labels, the array has {n} clips')
     names, labels = [clip_name(x) for x in pair[0]], [whole_number(x) for x in pair[1]]
     for i, (name, label) in enumerate(zip(names, labels)):
         if name is None: raise MsagcnError(f'{path}: name {i} is {pair[0][i]!r:.40}')
-        if label is None or not 0 <= label < 10000: raise MsagcnError(f'{path}: label {pair[1][i]!r:.40} of {name} is not a class number from 0')
+        if label is None or not 0 <= label < 10000:
+            raise MsagcnError(f'{path}: label {pair[1][i]!r:.40} of {name} is not a class number from 0')
     names = [re.sub(r'\.(skeleton|json)$', '', n) for n in names]
     if len(set(names)) < n: raise MsagcnError(f'{path}: a name is there twice')
     for name, label in zip(names, labels):
         m = _NTU.fullmatch(name)
-        if m and label != int(m[2]) - 1: raise MsagcnError(f'{path}: label {label} of {name}, whose name says {int(m[2]) - 1}')
+        if m and label != int(m[2]) - 1:
+            raise MsagcnError(f'{path}: label {label} of {name}, whose name says {int(m[2]) - 1}')
     return names, labels
 
 def _clip(x, where) -> np.ndarray|None:      # (C, T, V, M) -> (T, M, V, C) float32
@@ -133,6 +142,9 @@ def prepare_arrays(
                 else: w.add(name, frames, label, int(m[1]) if m else 0, part)
                 bar.step()
         for part in ('train', 'test'):
-            if not any(r.get('part') == part for r in w.rows): raise MsagcnError(f'{source}: nobody in any clip to {part}')
-        found = {k: v for k, v in dict(renamed=renamed, scored=all(_scored(x) for _, _, x, *_ in arrays)).items() if v}
-        return w.finish(benchmark, skeleton, classes, channels, 'padded', source=Path(source).name or str(source), array_frames=T, **found)
+            if not any(r.get('part') == part for r in w.rows):
+                raise MsagcnError(f'{source}: nobody in any clip to {part}')
+        found = dict(source=Path(source).name or str(source), array_frames=T)
+        if renamed: found['renamed'] = renamed
+        if all(_scored(x) for _, _, x, *_ in arrays): found['scored'] = True
+        return w.finish(benchmark, skeleton, classes, channels, 'padded', **found)

@@ -54,7 +54,8 @@ def chosen_split(path, splits: dict, split: str) -> dict[str, str]:      # part 
         raise MsagcnError(f"{path}: split has {', '.join(map(str, splits)) or 'no lists'}; wanted are train and val or test, "
                           'or these with a prefix, as in xsub_train')
     name = split if split in there else ''
-    if name not in there: raise MsagcnError(f"{path}: split '{split}' is not one of {', '.join(sorted(there))}")
+    if name not in there:
+        raise MsagcnError(f"{path}: split '{split}' is not one of {', '.join(sorted(there))}")
     roles = there[name]
     if 'test' not in roles: roles = dict(train=roles['train'], test=roles['val'])
     return {part: roles[part] for part in ('train', 'val', 'test') if part in roles}
@@ -73,8 +74,10 @@ def parts_by_name(
             raise MsagcnError(f'{path}: split {key} is not a list of names')
         for member in members:
             n = clip_name(member)
-            if n not in names: raise MsagcnError(f'{path}: split {key} names {member!r:.80}, which has no annotation')
-            if parts.setdefault(n, part) != part: raise MsagcnError(f'{path}: clip {n}: is in {lists[parts[n]]} and in {key}')
+            if n not in names:
+                raise MsagcnError(f'{path}: split {key} names {member!r:.80}, which has no annotation')
+            if parts.setdefault(n, part) != part:
+                raise MsagcnError(f'{path}: clip {n}: is in {lists[parts[n]]} and in {key}')
     for part in ('train', 'test'):
         if part not in parts.values(): raise MsagcnError(f'{path}: split {lists[part]} is an empty part')
     return parts
@@ -106,7 +109,8 @@ def named_classes(path) -> tuple[list[str], Path]|None:
         if not file.is_file(): continue
         try: names = [line.strip() for line in file.read_text(encoding='utf-8-sig').splitlines() if line.strip()]
         except (OSError, ValueError) as e: raise MsagcnError(f'{file}: cannot read ({e})') from e
-        if not names or len(set(names)) < len(names): raise MsagcnError(f'{file}: a name of a class is there twice, or none at all')
+        if not names or len(set(names)) < len(names):
+            raise MsagcnError(f'{file}: a name of a class is there twice, or none at all')
         return names, file
     return None
 
@@ -116,7 +120,8 @@ def class_names(
     given=None,          # names that the data bring along
 ) -> list[str]:
     "Names of the classes: given, named by a file, or their numbers; labels that leave classes empty without names are an error."
-    labels, (names, source) = set(map(int, labels)), (given, path) if given else named_classes(path) or (None, None)
+    names, source = (given, path) if given else named_classes(path) or (None, None)
+    labels = set(map(int, labels))
     top = max(labels)
     if names:
         if top < len(names): return list(names)
@@ -125,6 +130,7 @@ def class_names(
     if not empty: return [str(k) for k in range(top + 1)]
     folder = Path(path)
     file = folder/'classes.txt' if folder.is_dir() else folder.with_name(f'{folder.stem}.classes.txt')
-    says = 'labels are counted from 1' if empty == [0] else f"no clip has label {', '.join(map(str, empty[:5]))}{', …' if len(empty) > 5 else ''}"
+    listed = ', '.join(map(str, empty[:5])) + (', …' if len(empty) > 5 else '')
+    says = 'labels are counted from 1' if empty == [0] else f'no clip has label {listed}'
     raise MsagcnError(f'{path}: {says}, which leaves empty classes; count from 0 without gaps, '
                       f'or name all classes in {file}, one a line, the first for label 0')
