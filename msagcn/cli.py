@@ -95,6 +95,7 @@ def run_verify(p: VerifyParameters) -> None:
     found = verify(p)
     print(in_words(p.run, *found))
     if found[0] == 'different': raise MsagcnError(f'{p.run}: did not come out again')
+    if found[0].startswith('does not agree'): raise MsagcnError(f'{p.run}: {found[0]}')
 
 def run_ablate(p: AblateParameters, notebooks: bool = True) -> None:
     "The runs of a grid that are not there yet, the cost of its variants, and both in a table."

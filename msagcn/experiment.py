@@ -20,6 +20,7 @@ import torch
 
 from . import __version__
 from .clips import Clips, equal_content, leaked, load_clips, save_clips, split
+from .compare import kind_of
 from .core import MsagcnError, machine, pick_device, read_json, write_json, write_text
 from .ctr_gcn import read_npz, write_npz
 from .custom import read_custom
@@ -268,11 +269,12 @@ def data_note(reports_dir, benchmark: str, data_hash: str) -> Path:
 def write_data_note(reports_dir, benchmark: str, clips: Clips) -> None:
     "Write it; several runs share it, and may end together."
     known = {k: v for k, v in clips.notes.items() if k in ('pad_actor', 'largest_error', 'checkpoints', 'warning')}
+    kind = {k: v for k, v in kind_of(clips).items() if k in ('skeleton', 'channels', 'bodies', 'image', 'pipeline')}
     refused = [dict(name=r['name'], cause=r['cause']) for r in clips.notes.get('refused', ())]
     path = data_note(reports_dir, benchmark, clips.data_hash)
     with locked(path.parent):
         write_json(path, dict(benchmark=benchmark, data_hash=clips.data_hash, classes=clips.classes, clips=len(clips), frames=len(clips.frames),
-                              leaked=leaked(clips), equal_content=equal_content(clips), **known, **({'refused': refused} if refused else {})))
+                              leaked=leaked(clips), equal_content=equal_content(clips), **kind, **known, **({'refused': refused} if refused else {})))
 
 def commit() -> str:
     "The present commit of the working folder, with a + if files have changed that are not results; empty outside a repository."
