@@ -68,7 +68,8 @@ def run_test(p: TestParameters) -> None:
     "The accuracy of weights, in words."
     m = test_accuracy(p)
     unknown = m.pop('not_compared', '')
-    if unknown and world()[0] == 0: print(f'msagcn: {p.weights}: compared with {p.benchmark} by numbers alone, not by {unknown}', file=sys.stderr)
+    if unknown and world()[0] == 0:
+        print(f'msagcn: {p.weights}: compared with {p.benchmark} by numbers alone, not by {unknown}', file=sys.stderr)
     if world()[0] == 0 and not p.metrics: print(f'{p.weights}: ' + ', '.join(f'{k} {v:.2f}' if isinstance(v, float) else f'{k} {v}' for k, v in m.items()))
 
 def run_fuse(p: FuseParameters) -> None:
@@ -195,11 +196,13 @@ def told(a, kind, **more):
     "Checked parameters of a verb that is done once, from its flags and pairs."
     flags = [[name, getattr(a, name)] for name in _FLAGS if getattr(a, name) is not None]
     found = grid([], a.parameter + flags + [[k, json.dumps(v)] for k, v in more.items()], kind)
-    if len(found) > 1: raise MsagcnError(f'{a.verb}: one value for each parameter, not several separated by commas')
+    if len(found) > 1:
+        raise MsagcnError(f'{a.verb}: one value for each parameter, not several separated by commas')
     return found[0]
 
 def predict_clips(a) -> None:
-    "The likeliest classes of each clip, under the clip's name if there are several; a bad clip is told and the others are answered."
+    """The likeliest classes of each clip, under the clip's name if there are several; a bad clip is told
+    and the others are answered."""
     answer = Predictor(told(a, PredictParameters, weights=a.weights, device=a.device, compile=a.compile))
     if answer.assumed: print(f'msagcn: {answer.assumed}', file=sys.stderr)
     bad = []

@@ -16,13 +16,23 @@ from .skeleton import Skeleton, skeleton_from
 
 # %% ../nbs/54_compare.ipynb #6ca9ed41
 def kind_of(clips: Clips) -> dict:
-    "What a prepared data set is, in the words of a weights file: classes, joints, channels, bodies, and how coordinates were prepared."
+    """What a prepared data set is, in the words of a weights file: classes, joints, channels, bodies, and
+    how coordinates were prepared."""
     prepared = {k: clips.notes.get(k, '') for k in ('pipeline', 'pad_actor', 'image_sizes')}
-    return dict(classes=list(clips.classes), skeleton=clips.skeleton, channels=clips.channels, bodies=clips.frames.shape[1],
-                feed=clips.feed, image=clips.image, storage=clips.frames.dtype.name, **prepared)
+    return dict(
+        classes=list(clips.classes),
+        skeleton=clips.skeleton,
+        channels=clips.channels,
+        bodies=clips.frames.shape[1],
+        feed=clips.feed,
+        image=clips.image,
+        storage=clips.frames.dtype.name,
+        **prepared,
+    )
 
 def lengths_of(clips: Clips) -> dict[str, int]:
-    "How long the clips are that are trained on, in frames: the shortest, the middle one, the 95th percentile, the longest."
+    """How long the clips are that are trained on, in frames: the shortest, the middle one, the 95th
+    percentile, the longest."""
     part = np.array(clips.parts)
     lengths = clips.lengths[part != 'test'] if (part != 'test').any() else clips.lengths
     shortest, median, p95, longest = np.percentile(lengths, (0, 50, 95, 100))
@@ -32,31 +42,44 @@ def lengths_of(clips: Clips) -> dict[str, int]:
 def unnamed(kind: dict) -> bool:
     "Whether classes have no names: none are recorded, or a pickle's were numbered."
     classes = kind.get('classes')
-    return not classes or kind.get('pipeline') == 'mmaction2' and list(classes) == [str(i) for i in range(len(classes))]
+    return (
+        not classes
+        or kind.get('pipeline') == 'mmaction2'
+        and list(classes) == [str(i) for i in range(len(classes))]
+    )
 
 def _listed(names, shown=4) -> str:
     return ', '.join(map(str, names[:shown])) + (', …' if len(names) > shown else '')
 
-def class_difference(a: dict, b: dict, there: str) -> str:       # kinds of weights and data; `there`: name of the data
-    "The first difference between the classes of weights and of data; empty where there is none, or nothing to compare."
-    if not a.get('classes') or not b.get('classes'): return ''
+def class_difference(
+    a: dict, b: dict, there: str
+) -> str:  # kinds of weights and data; `there`: name of the data
+    """The first difference between the classes of weights and of data; empty where there is none, or
+    nothing to compare."""
+    if not a.get('classes') or not b.get('classes'):
+        return ''
     ours, theirs = list(a['classes']), list(b['classes'])
     names = not (unnamed(a) or unnamed(b))
     missing = [c for c in ours if c not in theirs] if names else []
     said = f": {missing[0]!r} is not one of {_listed(theirs)}" if missing else ''
-    if len(ours) != len(theirs): return f'{len(ours)} classes, {there} has {len(theirs)}{said}'
-    if not names or ours == theirs: return ''
-    if missing: return f'classes: trained on {missing[0]!r}, which is not a class of {there} ({_listed(theirs)})'
+    if len(ours) != len(theirs):
+        return f'{len(ours)} classes, {there} has {len(theirs)}{said}'
+    if not names or ours == theirs:
+        return ''
+    if missing:
+        return f'classes: trained on {missing[0]!r}, which is not a class of {there} ({_listed(theirs)})'
     i = next(i for i, (x, y) in enumerate(zip(ours, theirs)) if x != y)
     return f'classes: the same names in another order; class {i} is {ours[i]!r} for the weights, {theirs[i]!r} in {there}'
 
 # %% ../nbs/54_compare.ipynb #8ddb4379
-def _plain(name) -> str: return re.sub(r'[\s_-]+', ' ', str(name).strip().lower())
+def _plain(name) -> str:
+    return re.sub(r'[\s_-]+', ' ', str(name).strip().lower())
 
-def joint_difference(a: Skeleton, b: Skeleton, there: str) -> str:       # of weights and data
+def joint_difference(a: Skeleton, b: Skeleton, there: str) -> str:  # of weights and data
     "The first difference between two skeletons, in words; empty where there is none."
     ours, theirs = [[_plain(j) for j in s.joints] for s in (a, b)]
-    if len(ours) != len(theirs): return f'joints: {a.V} ({a.name}), {there} has {b.V} ({b.name})'
+    if len(ours) != len(theirs):
+        return f'joints: {a.V} ({a.name}), {there} has {b.V} ({b.name})'
     if ours != theirs:
         v = next(v for v, (x, y) in enumerate(zip(ours, theirs)) if x != y)
         same = 'the same in another order; ' if sorted(ours) == sorted(theirs) else ''
@@ -66,7 +89,8 @@ def joint_difference(a: Skeleton, b: Skeleton, there: str) -> str:       # of we
     if hung:
         v = hung[0]
         return f'parents: {a.joints[v]!r} hangs on {_end(a, mine, v)} for the weights, on {_end(b, other, v)} in {there}'
-    if a.centre != b.centre: return f'centre: {a.joints[a.centre]!r} for the weights, {b.joints[b.centre]!r} in {there}'
+    if a.centre != b.centre:
+        return f'centre: {a.joints[a.centre]!r} for the weights, {b.joints[b.centre]!r} in {there}'
     return ''
 
 def _end(s: Skeleton, bones: dict, v: int) -> str:
@@ -75,23 +99,31 @@ def _end(s: Skeleton, bones: dict, v: int) -> str:
     return 'none' if end is None or end < 0 else repr(s.joints[end])
 
 # %% ../nbs/54_compare.ipynb #a16b1288
-_TURNED = ('msg3d', 'mmaction2', 'pyskl')      # preparations after which coordinates mean something else
+_TURNED = ('msg3d', 'mmaction2', 'pyskl')  # preparations after which coordinates mean something else
 
 def _divided(kind: dict) -> str:
     "What 2D coordinates were divided by, in words."
-    if kind.get('image_sizes') or kind.get('pipeline') == 'mmaction2': return "each clip's picture"
-    if not kind.get('image'): return "each clip's own box"
+    if kind.get('image_sizes') or kind.get('pipeline') == 'mmaction2':
+        return "each clip's picture"
+    if not kind.get('image'):
+        return "each clip's own box"
     width, height = kind['image']
     return f'a picture of {width:g}×{height:g}'
 
 def image_difference(a: dict, b: dict, there: str) -> str:
     "How 2D coordinates were normalised otherwise; empty where it is the same, or they are 3D."
-    if 'image' not in a or 'image' not in b or a.get('channels') == 'xyz': return ''
+    if 'image' not in a or 'image' not in b or a.get('channels') == 'xyz':
+        return ''
     if a['image'] and b['image'] and not {a.get('pipeline'), b.get('pipeline')} & {'mmaction2'}:
-        ratios = [x/y for x, y in (a['image'], b['image'])]
-        if abs(ratios[0] - ratios[1]) <= .01*ratios[0]: return ''
+        ratios = [x / y for x, y in (a['image'], b['image'])]
+        if abs(ratios[0] - ratios[1]) <= 0.01 * ratios[0]:
+            return ''
     ours, theirs = _divided(a), _divided(b)
-    return '' if ours == theirs else f'image: coordinates were divided by {ours} for the weights, by {theirs} in {there}'
+    return (
+        ''
+        if ours == theirs
+        else f'image: coordinates were divided by {ours} for the weights, by {theirs} in {there}'
+    )
 
 def preparation_difference(a: dict, b: dict, there: str) -> str:
     "Another pipeline, or something else beside a lone actor; empty where the same, or not recorded."
@@ -99,22 +131,26 @@ def preparation_difference(a: dict, b: dict, there: str) -> str:
     if ours is not None and theirs is not None and ours != theirs and {ours, theirs} & set(_TURNED):
         return f"pipeline: {ours or 'none'} for the weights, {theirs or 'none'} in {there}"
     ours, theirs = a.get('pad_actor'), b.get('pad_actor')
-    if ours and theirs and ours != theirs: return f'pad_actor: {ours} for the weights, {theirs} in {there}'
+    if ours and theirs and ours != theirs:
+        return f'pad_actor: {ours} for the weights, {theirs} in {there}'
     return ''
 
 # %% ../nbs/54_compare.ipynb #15d9ed26
 def difference(
-    weights: dict,       # what a weights file says, see `kind_of`; whatever it does not say is not compared
-    data: dict,          # `kind_of` the data
-    there: str,          # the data's name
+    weights: dict,  # what a weights file says, see `kind_of`; whatever it does not say is not compared
+    data: dict,  # `kind_of` the data
+    there: str,  # the data's name
 ) -> str:
-    "The first thing in which data are not what weights were trained for, in words; empty if they agree in all that both say."
+    """The first thing in which data are not what weights were trained for, in words; empty if they agree
+    in all that both say."""
     said = class_difference(weights, data, there)
     skeletons = [k.get('skeleton') for k in (weights, data)]
-    if not said and all(skeletons): said = joint_difference(*map(skeleton_from, skeletons), there)
+    if not said and all(skeletons):
+        said = joint_difference(*map(skeleton_from, skeletons), there)
     for key in ('channels', 'bodies'):
         ours, theirs = weights.get(key), data.get(key)
-        if not said and ours and theirs and ours != theirs: said = f'{key}: {ours} for the weights, {theirs} in {there}'
+        if not said and ours and theirs and ours != theirs:
+            said = f'{key}: {ours} for the weights, {theirs} in {there}'
     return said or preparation_difference(weights, data, there) or image_difference(weights, data, there)
 
 def uncompared(weights: dict, data: dict) -> list[str]:

@@ -297,7 +297,8 @@ def train(p: TrainParameters) -> dict:
 
 # %% ../nbs/60_experiment.ipynb #de8b0994
 def load_any(p: TestParameters, clips: Clips) -> tuple[torch.nn.Module, dict]:
-    "A model in eval mode from any checkpoint that this package reads, and what is known of it; its `stream`, `frames` and `feed` are stated by the file or usual."
+    """A model in eval mode from any checkpoint that this package reads, and what is known of it; its
+    `stream`, `frames` and `feed` are stated by the file or usual."""
     use = UseParameters(stream=p.stream, frames=p.frames, layout=p.layout, feed=p.feed)
     model, about = open_weights(p.weights, use, start(pick_device(p.device)), clips)
     return model, about | {k: about['parameters'][k] for k in ('stream', 'frames')}

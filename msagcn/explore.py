@@ -144,8 +144,10 @@ def skeleton_tree(skeleton) -> dict:
     head = next((v for v, name in enumerate(skeleton.joints) if name in ('head', 'nose')), -1)
     return dict(joints=list(skeleton.joints), parents=list(skeleton.parents), sides=[side(n) for n in skeleton.joints], head=head)
 
-def clip_tree(clips: Clips, name: str, up: str = '') -> dict:            # up: of `viz.find_up`, for the whole data set
-    "A clip's coordinates (L, M·V·3), y upwards, which bodies are there (a 1 or 0 for each frame and body), its label."
+# up: of `viz.find_up`, for the whole data set
+def clip_tree(clips: Clips, name: str, up: str = '') -> dict:
+    """A clip's coordinates (L, M·V·3), y upwards, which bodies are there (a 1 or 0 for each frame and
+    body), its label."""
     x = upright(clips[name].astype(float), clips.channels, up)
     L, M, V, C = x.shape
     D = len(clips.channels.rstrip('s'))
@@ -187,7 +189,8 @@ def run_tree(weights: dict, clips: Clips, names: list[str], layers=(), use: UseP
 _NAMES = dict(MSAGCN='MSA-GCN', MSG3D='MS-G3D')
 
 def opened(path, clips: Clips, use: UseParameters|None = None) -> tuple[torch.nn.Module, TrainParameters]:
-    "The model of a run, or of another program's checkpoint, and its parameters; data that it was not trained for are refused."
+    """The model of a run, or of another program's checkpoint, and its parameters; data that it was not
+    trained for are refused."""
     model, about = open_weights(path, use, clips=clips)
     return model, TrainParameters.model_construct(**about['parameters'] | dict(feed=about['feed']))
 
@@ -292,7 +295,8 @@ def weights_of_runs(p: ExploreParameters) -> dict[str, Path]:
         raise MsagcnError(f"runs: {twice[0]} is the name of several: {', '.join(str(f) for r, f in zip(names, files) if r == twice[0])}")
     out = dict(zip(names, files))
     for r, path in out.items():
-        if not path.exists(): raise MsagcnError(f'{path}: no weights of run {r} here; train it first, or name a file of weights')
+        if not path.exists():
+            raise MsagcnError(f'{path}: no weights of run {r} here; train it first, or name a file of weights')
     return out
 
 def clips_to_show(p: ExploreParameters, weights: dict, clips: Clips) -> list[str]:

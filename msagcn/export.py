@@ -50,9 +50,11 @@ def _told(about: dict) -> dict:
 
 def describe(
     model: torch.nn.Module,
-    about: dict|None = None,   # what a weights file says: `classes`, `skeleton`, `parameters`, `feed`, `channels`, …
+    # what a weights file says: `classes`, `skeleton`, `parameters`, `feed`, `channels`, …
+    about: dict|None = None,
 ) -> dict[str, str]:           # JSON by name
-    "What a user of an exported model must know about its input and output; `image` is null where 2D coordinates are divided by the clip's own box."
+    """What a user of an exported model must know about its input and output; `image` is null where 2D
+    coordinates are divided by the clip's own box."""
     C, T, V, M = model.shape
     about = dict(about or {})
     if 'skeleton' not in about and hasattr(model, 'skeleton'): about['skeleton'] = skeleton_note(model.skeleton)

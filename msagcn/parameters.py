@@ -240,7 +240,8 @@ class ReportParameters(Parameters):
 
 # %% ../nbs/52_parameters.ipynb #0b694f86
 class UseParameters(Parameters):
-    "What weights do not say of themselves: a checkpoint of another program says neither stream nor frames nor how its data were prepared."
+    """What weights do not say of themselves: a checkpoint of another program says neither stream nor
+    frames nor how its data were prepared."""
     benchmark: str = Field('', description='a prepared data set in data_dir whose classes, joints and preparation are those of the weights; empty: none')
     stream: Stream|None = Field(None, description='None: as the weights say, else joint')
     frames: Annotated[int, Field(ge=4, le=300)]|None = Field(None, description='None: as the weights say, else as usual for the feed')

@@ -58,7 +58,8 @@ def recorded_data(m: dict, p: VerifyParameters) -> Clips:
     return clips
 
 def described_otherwise(m: dict, p: VerifyParameters, clips: Clips) -> str:
-    "The first difference between what is recorded of a run's data beside their hash (classes, joints, channels) and the data here."
+    """The first difference between what is recorded of a run's data beside their hash (classes, joints,
+    channels) and the data here."""
     note = data_note(p.reports_dir, m['benchmark'], m['data_hash'])
     return difference(read_json(note), kind_of(clips), clips.benchmark) if note.exists() else ''
 
@@ -71,7 +72,8 @@ def circumstances(m: dict, device: torch.device) -> list[str]:
 ARITHMETIC = dict(processor='processor', capability='instructions', device='device', torch='PyTorch', cuda='CUDA')   # what rounds sums otherwise
 
 def other_arithmetic(m: dict, device: torch.device) -> str:
-    "In which kind of processor, device or PyTorch this place is not the one of the record; empty where bits can be compared."
+    """In which kind of processor, device or PyTorch this place is not the one of the record; empty where
+    bits can be compared."""
     here = machine(device)
     odd = [words for k, words in ARITHMETIC.items() if m['machine'].get(k) is not None and m['machine'][k] != here.get(k)]
     return ' and '.join(odd)
@@ -94,7 +96,8 @@ def apart(there, here) -> float:
 
 TOLERANCE = 1e-3         # what other arithmetic may change before a run is called different
 COARSE = 2e-2            # the same in half precision
-CHANCE = 3               # standard errors between the accuracies of two trainings that differ by rounding alone
+# standard errors between the accuracies of two trainings that differ by rounding alone
+CHANCE = 3
 EARLY = 2                # steps before rounding has grown
 
 def verdict(compared: list[Compared]) -> str:
@@ -104,7 +107,8 @@ def verdict(compared: list[Compared]) -> str:
     return f'equal within {x:.1e}' if x <= TOLERANCE else 'different'
 
 def by_chance(percent: float, n: int) -> float:
-    "How far apart two accuracies of n clips may be, in percent: `CHANCE` standard errors of their difference, one clip at least."
+    """How far apart two accuracies of n clips may be, in percent: `CHANCE` standard errors of their
+    difference, one clip at least."""
     p = min(max(percent/100, 1/(2*n)), 1 - 1/(2*n))
     return max(CHANCE*100*math.sqrt(2*p*(1 - p)/n), 100/n)
 
@@ -112,10 +116,12 @@ def by_chance(percent: float, n: int) -> float:
 class Elsewhere:
     "What can be compared with a run of another kind of processor."
     kind: str                          # what is of another kind, in words
-    losses: float|None = None          # how far apart the losses of the first steps are, as a part of the loss; None: not recorded
+    # how far apart the losses of the first steps are, as a part of the loss; None: not recorded
+    losses: float|None = None
     tolerance: float = TOLERANCE       # for these
     steps: int = 0                     # of so many steps
-    accuracies: dict = field(default_factory=dict)       # name -> (there, here, how far apart by chance), in percent
+    # name -> (there, here, how far apart by chance), in percent
+    accuracies: dict = field(default_factory=dict)
     @property
     def agree(self) -> bool:
         fine = self.losses is None or self.losses <= self.tolerance
@@ -172,7 +178,8 @@ def threads(n: int):
     finally: torch.set_num_threads(before)
 
 def first_steps(q: TrainParameters, clips: Clips, steps: int, folder: Path, m: dict) -> tuple[list[Compared], list[str], None]:
-    "Train the first steps, and compare what was recorded of them: losses of steps, and epochs that ended. Returns that, and the losses here."
+    """Train the first steps, and compare what was recorded of them: losses of steps, and epochs that
+    ended. Returns that, and the losses here."""
     part, why = tested_part(q), ''
     each = len(split(clips, q.val_subjects)[part])*q.repeats//q.batch_size
     if not m.get('first_losses') and steps < each: steps, why = each, f'all {each} steps, as only epochs are recorded'
@@ -184,7 +191,8 @@ def first_steps(q: TrainParameters, clips: Clips, steps: int, folder: Path, m: d
     return compared, now['first_losses'][:steps], None
 
 def whole_run(q: TrainParameters, folder: Path, m: dict) -> tuple[list[Compared], list[str], dict]:
-    "Train all of it, and compare every file that was recorded. Returns that, the losses of the first steps here, and the metrics."
+    """Train all of it, and compare every file that was recorded. Returns that, the losses of the first
+    steps here, and the metrics."""
     now, out = train(q), Path(q.reports_dir)/'runs'/q.run_id
     compared = compare_losses(m, now['first_losses'])
     for f in ('history.csv', 'val_history.csv'):         # earlier versions wrote the second even if nobody was held out
@@ -196,7 +204,8 @@ def whole_run(q: TrainParameters, folder: Path, m: dict) -> tuple[list[Compared]
     return compared, now['first_losses'] or [], now
 
 def elsewhere(kind: str, m: dict, there: list[str], here: list[str], now: dict|None = None) -> Elsewhere:
-    "What a record says that can be compared from another kind of processor; `there` and `here` losses of steps, `now` the metrics of a whole run."
+    """What a record says that can be compared from another kind of processor; `there` and `here` losses of
+    steps, `now` the metrics of a whole run."""
     n = min(EARLY, len(there), len(here))
     losses = apart(*([float.fromhex(x) for x in xs[:n]] for xs in (there, here))) if n else None
     counts = dict(top1='n_test', top5='n_test', top1_clean='n_clean')

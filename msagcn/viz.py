@@ -125,49 +125,60 @@ def show_skeletons(
     return axes[0]
 
 # %% ../nbs/25_viz.ipynb #15a4075a
-_LEVELS = dict(head='head nose eye ear mouth face forehead crown neck', shoulders='shoulder chest thorax clavicle collar',
-               hips='hip pelvis waist', knees='knee', feet='ankle foot feet toe toes heel')
+_LEVELS = dict(
+    head='head nose eye ear mouth face forehead crown neck',
+    shoulders='shoulder chest thorax clavicle collar',
+    hips='hip pelvis waist',
+    knees='knee',
+    feet='ankle foot feet toe toes heel',
+)
 _LEVEL_OF = {word: level for level, words in _LEVELS.items() for word in words.split()}
 _SHORTENED = r'^(?:left|right|l|r|mid)?(head|nose|neck|shoulder|hip|pelvis|knee|ankle|foot|toe|heel)(?:left|right|center|l|r)?$'
 
 def level_of(
-    joint: str,          # its name: 'left ankle', 'LAnkle', 'ankle_l', 'Spine Base' …
-) -> str:                # head, shoulders, hips, knees or feet; empty for any other joint
+    joint: str,  # its name: 'left ankle', 'LAnkle', 'ankle_l', 'Spine Base' …
+) -> str:  # head, shoulders, hips, knees or feet; empty for any other joint
     "The height at which a joint is in somebody who stands, by the words of its name."
     apart = re.sub(r'(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])', ' ', joint)
     words = re.findall('[a-z]+', apart.lower())
-    if words == ['spine', 'base']: return 'hips'
+    if words == ['spine', 'base']:
+        return 'hips'
     whole = [re.sub(_SHORTENED, r'\1', w) for w in words]
     return next((_LEVEL_OF[w] for w in reversed(whole) if w in _LEVEL_OF), '')
 
 def _heights(
-    poses: np.ndarray,   # (n, V, D)
+    poses: np.ndarray,  # (n, V, D)
     skeleton: Skeleton,
-) -> list[np.ndarray]:   # (n, D) for each level that has joints, from the head downwards; NaN where none of them is seen
+) -> list[
+    np.ndarray
+]:  # (n, D) for each level that has joints, from the head downwards; NaN where none of them is seen
     "The mean place of each level's joints; a joint at zero in all its coordinates is one that was not seen."
     levels, out = [level_of(j) for j in skeleton.joints], []
     for level in _LEVELS:
         at = [v for v, l in enumerate(levels) if l == level]
-        if not at: continue
+        if not at:
+            continue
         x = poses[:, at]
         seen = np.isfinite(x).all(2, keepdims=True) & (x != 0).any(2, keepdims=True)
         number = seen.sum(1)
-        out.append(np.where(number > 0, np.where(seen, x, 0).sum(1)/np.maximum(number, 1), np.nan))
+        out.append(np.where(number > 0, np.where(seen, x, 0).sum(1) / np.maximum(number, 1), np.nan))
     return out
 
 def usual_up(skeleton: Skeleton, channels: str) -> str:
-    "The axis that is up where bodies do not say: +y in 3D, but -y for MediaPipe's world landmarks and in pictures."
+    """The axis that is up where bodies do not say: +y in 3D, but -y for MediaPipe's world landmarks and in
+    pictures."""
     return '-y' if channels != 'xyz' or skeleton.name == 'mediapipe33' else '+y'
 
 # %% ../nbs/25_viz.ipynb #c3ce8628
-_LOOKED_AT = 2000        # poses of a data set that are asked which way is up
+_LOOKED_AT = 2000  # poses of a data set that are asked which way is up
 
 def find_up(
     frames: np.ndarray,  # (n, M, V, C) or (n, V, C): poses of as many clips as there are
     skeleton: Skeleton,
-    channels: str,       # 'xyz', 'xy' or 'xys'
-) -> str:                # '+y', '-y', '+z', … '-x'; of 2D only '+y' or '-y'
-    "The axis along which heads are above shoulders, hips, knees and feet; `usual_up` where names or poses do not say."
+    channels: str,  # 'xyz', 'xy' or 'xys'
+) -> str:  # '+y', '-y', '+z', … '-x'; of 2D only '+y' or '-y'
+    """The axis along which heads are above shoulders, hips, knees and feet; `usual_up` where names or
+    poses do not say."""
     D = len(channels.rstrip('s'))
     some = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), _LOOKED_AT)).astype(int))
     poses = np.asarray(frames[some][..., :D], dtype=float).reshape(-1, skeleton.V, D)
@@ -176,32 +187,43 @@ def find_up(
         places = _heights(poses, skeleton)
         for above, below in zip(places, places[1:]):
             step = above - below
-            step = step/np.linalg.norm(step, axis=1, keepdims=True)
+            step = step / np.linalg.norm(step, axis=1, keepdims=True)
             step = step[np.isfinite(step).all(1)]
-            if len(step): steps.append(step.mean(0))                              # (D,), shorter where poses disagree
-    if not steps: return usual_up(skeleton, channels)
-    steps = np.array(steps)                                                       # (levels - 1, D)
+            if len(step):
+                steps.append(step.mean(0))  # (D,), shorter where poses disagree
+    if not steps:
+        return usual_up(skeleton, channels)
+    steps = np.array(steps)  # (levels - 1, D)
     axes = range(D) if D == 3 else [1]
     axis = max(axes, key=lambda d: abs(steps[:, d].mean()))
     mean = steps[:, axis].mean()
-    along = steps[:, axis]*np.sign(mean)
-    if abs(mean) < .4 or along.min() < -.3: return usual_up(skeleton, channels)   # lying, or not a body
+    along = steps[:, axis] * np.sign(mean)
+    if abs(mean) < 0.4 or along.min() < -0.3:
+        return usual_up(skeleton, channels)  # lying, or not a body
     return ('+' if mean > 0 else '-') + 'xyz'[axis]
 
 def upright(
     frames: np.ndarray,  # (..., C), coordinates first
-    channels: str,       # 'xyz', 'xy' or 'xys'
-    up: str = '',        # of `find_up`; empty: y, which in pictures, and so in 2D poses, points down
-) -> np.ndarray:         # (..., C)
+    channels: str,  # 'xyz', 'xy' or 'xys'
+    up: str = '',  # of `find_up`; empty: y, which in pictures, and so in 2D poses, points down
+) -> np.ndarray:  # (..., C)
     "Coordinates with y upwards; bodies in 3D are turned, not mirrored, so that left stays left."
     up = up or ('+y' if channels == 'xyz' else '-y')
-    if up == '+y': return frames
-    x, out, sign = [frames[..., d] for d in range(len(channels.rstrip('s')))], frames.copy(), 1 if up[0] == '+' else -1
+    if up == '+y':
+        return frames
+    x, out, sign = (
+        [frames[..., d] for d in range(len(channels.rstrip('s')))],
+        frames.copy(),
+        1 if up[0] == '+' else -1,
+    )
     if len(x) == 2 or up[1] == 'y':
         out[..., 1] = -x[1]
-        if len(x) == 3: out[..., 2] = -x[2]
-    elif up[1] == 'z': out[..., 1], out[..., 2] = sign*x[2], -sign*x[1]
-    else: out[..., 0], out[..., 1] = -sign*x[1], sign*x[0]
+        if len(x) == 3:
+            out[..., 2] = -x[2]
+    elif up[1] == 'z':
+        out[..., 1], out[..., 2] = sign * x[2], -sign * x[1]
+    else:
+        out[..., 0], out[..., 1] = -sign * x[1], sign * x[0]
     return out
 
 # %% ../nbs/25_viz.ipynb #0563fd54

@@ -78,16 +78,23 @@ def load_weights(path, device='cpu') -> tuple[torch.nn.Module, dict]:
     return model.to(device).eval(), dict(bodies=M) | about
 
 # %% ../nbs/57_weights.ipynb #be335c91
-_FRAMES = dict(nw_ucla=52, ctr_gcn=64, mmaction2=100, whole=300, padded=300)       # of a feed, in the programs that it is from
+_FRAMES = dict(
+    nw_ucla=52, ctr_gcn=64, mmaction2=100, whole=300, padded=300
+)  # of a feed, in the programs that it is from
 
-def usual_feed(form: str, V: int, C: int) -> str:        # form: 'release', 'official', 'mmaction2' or 'pyskl'
+def usual_feed(form: str, V: int, C: int) -> str:  # form: 'release', 'official', 'mmaction2' or 'pyskl'
     "How a program feeds its network, by the number of joints."
-    if form in ('mmaction2', 'pyskl'): return 'mmaction2'
-    return {20: 'nw_ucla', 25: 'ctr_gcn' if form == 'release' else 'whole', 18: 'padded'}.get(V, 'nw_ucla' if C == 3 else 'mmaction2')
+    if form in ('mmaction2', 'pyskl'):
+        return 'mmaction2'
+    return {20: 'nw_ucla', 25: 'ctr_gcn' if form == 'release' else 'whole', 18: 'padded'}.get(
+        V, 'nw_ucla' if C == 3 else 'mmaction2'
+    )
 
 def _pipeline(form: str, feed: str, V: int) -> str:
-    "The preparation that belongs to a feed: as a prepared set notes it, '' for CTR-GCN's and raw coordinates."
-    if feed == 'mmaction2' and form in ('mmaction2', 'pyskl'): return 'mmaction2'
+    """The preparation that belongs to a feed: as a prepared set notes it, '' for CTR-GCN's and raw
+    coordinates."""
+    if feed == 'mmaction2' and form in ('mmaction2', 'pyskl'):
+        return 'mmaction2'
     return 'msg3d' if feed == 'whole' and V == 25 else ''
 
 def _foreign_kind(form, model, use: UseParameters, graph) -> dict:
@@ -98,38 +105,58 @@ def _foreign_kind(form, model, use: UseParameters, graph) -> dict:
     ntu = feed == 'ctr_gcn' and V == 25
     flat = V in (17, 18) and C == 3
     image = [float(n) for n in USUAL_SIZE[::-1]] if flat and pipeline == 'mmaction2' else None
-    return dict(classes=None, skeleton=skeleton_note(graph), channels='xys' if flat else 'xyz'[:C], bodies=M, feed=feed, image=image, image_sizes='',
-                pipeline=pipeline, pad_actor=('copy' if model.num_classes == 120 else 'zero') if ntu else '')
+    return dict(
+        classes=None,
+        skeleton=skeleton_note(graph),
+        channels='xys' if flat else 'xyz'[:C],
+        bodies=M,
+        feed=feed,
+        image=image,
+        image_sizes='',
+        pipeline=pipeline,
+        pad_actor=('copy' if model.num_classes == 120 else 'zero') if ntu else '',
+    )
 
 def load_foreign(
-    path,                # .pt, .pth, .pth.tar or .safetensors of another program
+    path,  # .pt, .pth, .pth.tar or .safetensors of another program
     use: UseParameters,  # what the file does not say
-    clips: Clips|None = None,    # a prepared data set that says more
+    clips: Clips | None = None,  # a prepared data set that says more
     device='cpu',
-) -> tuple[torch.nn.Module, dict]:       # in eval mode; what a weights file of ours would say, `classes` None where nobody names them
-    "A model from a checkpoint of another program."
+) -> tuple[torch.nn.Module, dict]:  # in eval mode, and what a weights file of ours would say
+    "A model from a checkpoint of another program; `classes` are None where nobody names them."
     state, layout = read_state(path), SKELETONS[use.layout] if use.layout else None
     form = 'release' if 'pos_embedding' in state else which_form(state, str(path))
-    if form == 'release': model = load_release(path, layout)
+    if form == 'release':
+        model = load_release(path, layout)
     else:
         otherwise = skeleton_from(clips.skeleton) if clips else None
         model = load_msg3d(path, layout, use.frames or 300, otherwise)
         feed = use.feed or (clips.feed if clips else usual_feed(form, model.shape[2], model.shape[0]))
         model.shape = (model.shape[0], use.frames or _FRAMES.get(feed, 100), *model.shape[2:])
-    about = _foreign_kind(form, model, use, layout or model.skeleton) | dict(shape=list(model.shape), form=form, classes=None)
-    told = dict(stream=use.stream or 'joint', frames=model.shape[1], benchmark=use.benchmark or ('nw_ucla' if about['feed'] == 'nw_ucla' else ''))
+    about = _foreign_kind(form, model, use, layout or model.skeleton) | dict(
+        shape=list(model.shape), form=form, classes=None
+    )
+    told = dict(
+        stream=use.stream or 'joint',
+        frames=model.shape[1],
+        benchmark=use.benchmark or ('nw_ucla' if about['feed'] == 'nw_ucla' else ''),
+    )
     return model.to(device).eval(), about | dict(parameters=told)
 
 # %% ../nbs/57_weights.ipynb #39dfa7d0
 def check_kind(path, model, about: dict, clips: Clips) -> list[str]:
-    "Refuse data that weights were not trained for, naming the first difference; returns what neither says and so was not compared."
-    said, here = about | (dict(skeleton=None) if 'form' in about else {}), kind_of(clips)
-    if 'form' in about: said = {k: said[k] for k in ('classes', 'bodies') if k in said}      # the rest was only taken as usual
+    """Refuse data that weights were not trained for, naming the first difference; returns what neither
+    says and so was not compared."""
+    said, here = about, kind_of(clips)
+    if 'form' in about:  # the rest was only taken as usual
+        said = {k: about[k] for k in ('classes', 'bodies')}
     found = difference(said, here, clips.benchmark)
-    if found: raise MsagcnError(f'{path}: {found}')
+    if found:
+        raise MsagcnError(f'{path}: {found}')
     _, M, V, C = clips.frames.shape
     takes = model.shape[0], *model.shape[2:]
-    if takes != (C, V, M): raise MsagcnError(f'{path}: takes (C, V, M) = {takes}, {clips.benchmark} has {(C, V, M)}')
+    if takes != (C, V, M):
+        raise MsagcnError(f'{path}: takes (C, V, M) = {takes}, {clips.benchmark} has {(C, V, M)}')
     if model.num_classes != len(clips.classes):
         raise MsagcnError(f'{path}: {model.num_classes} classes, {clips.benchmark} has {len(clips.classes)}')
     return uncompared(said, here)
@@ -138,49 +165,82 @@ def _told(about: dict, use: UseParameters) -> dict:
     "What the parameters say in place of the file."
     parameters = about['parameters'] | {k: v for k in ('stream', 'frames') if (v := getattr(use, k))}
     more = {k: v for k in ('feed', 'pad_actor') if (v := getattr(use, k))}
-    if use.pipeline: more['pipeline'] = '' if use.pipeline == 'ctr_gcn' else use.pipeline
-    if use.pipeline == 'ctr_gcn' and not about.get('pad_actor'): more.setdefault('pad_actor', 'zero')
-    if use.image: more |= dict(image=list(use.image), image_sizes='')
+    if use.pipeline:
+        more['pipeline'] = '' if use.pipeline == 'ctr_gcn' else use.pipeline
+    if use.pipeline == 'ctr_gcn' and not about.get('pad_actor'):
+        more.setdefault('pad_actor', 'zero')
+    if use.image:
+        more |= dict(image=list(use.image), image_sizes='')
     return about | more | dict(parameters=parameters)
 
 def open_weights(
     path,
-    use: UseParameters|None = None,      # what the file does not say
+    use: UseParameters | None = None,  # what the file does not say
     device='cpu',
-    clips: Clips|None = None,            # data that it shall answer, if they are at hand
-) -> tuple[torch.nn.Module, dict]:       # in eval mode, and what is known of it
-    "A model from any checkpoint that this package reads: ours, the release's, MS-G3D's authors', MMAction2's, pyskl's."
+    clips: Clips | None = None,  # data that it shall answer, if they are at hand
+) -> tuple[torch.nn.Module, dict]:  # in eval mode, and what is known of it
+    """A model from any checkpoint that this package reads: ours, the release's, MS-G3D's authors',
+    MMAction2's, pyskl's."""
     use = use or UseParameters()
-    if clips is None and use.benchmark: clips = load_clips(Path(use.data_dir)/use.benchmark)
+    if clips is None and use.benchmark:
+        clips = load_clips(Path(use.data_dir) / use.benchmark)
     if _is_ours(path):
         model, about = load_weights(path, device)
-        if clips is not None: check_kind(path, model, about, clips)
+        if clips is not None:
+            check_kind(path, model, about, clips)
         return model, _told(about, use)
     model, about = load_foreign(path, use, clips, device)
     if clips is not None:
         about['uncompared'] = check_kind(path, model, about, clips)
-        about |= kind_of(clips) | dict(feed=use.feed or clips.feed, lengths=lengths_of(clips), named_by=clips.benchmark)
+        about |= kind_of(clips) | dict(
+            feed=use.feed or clips.feed, lengths=lengths_of(clips), named_by=clips.benchmark
+        )
         about['parameters'] |= dict(benchmark=clips.benchmark)
     return model, _told(about, use)
 
 def _is_ours(path) -> bool:
-    "Whether a file says that this package wrote it; what is no checkpoint at all is for `load_weights` to refuse."
-    if Path(path).suffix not in ('.pt', '.pth', '.tar', '.safetensors'): return True
-    if Path(path).suffix != '.safetensors': return False
+    """Whether a file says that this package wrote it; what is no checkpoint at all is for `load_weights`
+    to refuse."""
+    if Path(path).suffix not in ('.pt', '.pth', '.tar', '.safetensors'):
+        return True
+    if Path(path).suffix != '.safetensors':
+        return False
     try:
-        with safe_open(path, 'pt') as f: return 'msagcn' in (f.metadata() or {}) or not {'fc.weight', 'cls_head.fc.weight', 'cls_head.fc_cls.weight'} & set(f.keys())
-    except (OSError, SafetensorError): return True
+        with safe_open(path, 'pt') as f:
+            return 'msagcn' in (f.metadata() or {}) or not {
+                'fc.weight',
+                'cls_head.fc.weight',
+                'cls_head.fc_cls.weight',
+            } & set(f.keys())
+    except (OSError, SafetensorError):
+        return True
 
 def assumed(path, about: dict) -> str:
     "What was taken for granted of a foreign checkpoint, in words; empty for weights that say it themselves."
-    if 'form' not in about: return ''
+    if 'form' not in about:
+        return ''
     p, skeleton = about['parameters'], about['skeleton']
-    values = dict(stream=p['stream'], frames=p['frames'], feed=about['feed'], layout=skeleton if isinstance(skeleton, str) else skeleton['name'],
-                  channels=about['channels'], pipeline=about['pipeline'] or ('ctr_gcn' if about['pad_actor'] else ''), pad_actor=about['pad_actor'],
-                  image=about['image'])
+    values = dict(
+        stream=p['stream'],
+        frames=p['frames'],
+        feed=about['feed'],
+        layout=skeleton if isinstance(skeleton, str) else skeleton['name'],
+        channels=about['channels'],
+        pipeline=about['pipeline'] or ('ctr_gcn' if about['pad_actor'] else ''),
+        pad_actor=about['pad_actor'],
+        image=about['image'],
+    )
     words = ', '.join(f'{k} {v}' for k, v in values.items() if v)
-    named = f"the class names are those of {about['named_by']}" if about.get('named_by') else 'it names no classes: what is printed are their indices, from 0'
-    alone = "; the release's context is an average over the batch, here of one clip" if about['form'] == 'release' else ''
+    named = (
+        f"the class names are those of {about['named_by']}"
+        if about.get('named_by')
+        else 'it names no classes: what is printed are their indices, from 0'
+    )
+    alone = (
+        "; the release's context is an average over the batch, here of one clip"
+        if about['form'] == 'release'
+        else ''
+    )
     return f'{path}: does not say what it was trained on; taken as {words} (-p NAME VALUE says otherwise); {named}{alone}'
 
 # %% ../nbs/57_weights.ipynb #d76323f0
@@ -195,7 +255,8 @@ def _as_ctr_gcn(about: dict) -> bool:
     return bool(about.get('pad_actor')) or about['feed'] == 'ctr_gcn' and (V, M) == (25, 2)
 
 def _turned_by_mmaction2(about: dict) -> bool:
-    "Whether joints in 3D were put upright as MMAction2 does it; early weights say only by which feed they were trained."
+    """Whether joints in 3D were put upright as MMAction2 does it; early weights say only by which feed
+    they were trained."""
     return about['pipeline'] == 'mmaction2' if 'pipeline' in about else about['feed'] == 'mmaction2'
 
 def _from_ntu(path, about: dict) -> np.ndarray:          # (T, M, 25, 3)
@@ -207,15 +268,18 @@ def _from_ntu(path, about: dict) -> np.ndarray:          # (T, M, 25, 3)
     data, where, pipeline = _bytes(path), str(path), about.get('pipeline')
     if pipeline == 'msg3d': return msg3d_clip(data, where)
     x = denoise(*read_skeleton(data, where), where)                              # (T, 1 or 2, 25, 3)
-    if _turned_by_mmaction2(about): return normalised(dict(keypoint=x.swapaxes(0, 1).astype(np.float16), total_frames=len(x)), where)
+    if _turned_by_mmaction2(about):
+        return normalised(dict(keypoint=x.swapaxes(0, 1).astype(np.float16), total_frames=len(x)), where)
     if _as_ctr_gcn(about): x = clip_of(x, about.get('pad_actor') or 'zero', where)
     return np.pad(x[:, :M], ((0, 0), (0, max(0, M - x.shape[1])), (0, 0), (0, 0)))
 
 def _from_pixels(path, about: dict, skeleton: Skeleton, M: int) -> np.ndarray:   # (T, PERSONS, V, 3)
     "Joints in a picture with their scores, as MMAction2's pickles hold them."
     if n := about.get('image_sizes'): raise MsagcnError(f'{path}: pictures of {n} sizes were trained on, and what size this clip has is not known; say it by -p image')
-    x = read_coordinates(path, skeleton, 'xys', M).swapaxes(0, 1).astype(np.float16)         # (M, T, V, 3) in pixels
-    x = x[:np.flatnonzero(x.any((1, 2, 3)))[-1] + 1]                                        # those who are there
+    # (M, T, V, 3) in pixels
+    x = read_coordinates(path, skeleton, 'xys', M).swapaxes(0, 1).astype(np.float16)
+    # those who are there
+    x = x[:np.flatnonzero(x.any((1, 2, 3)))[-1] + 1]
     return normalised(dict(keypoint=x[..., :2], keypoint_score=x[..., 2], total_frames=x.shape[1], img_shape=about['image'][::-1]), str(path))
 
 def _from_own(path, about: dict, skeleton: Skeleton, M: int) -> np.ndarray:      # (T, M, V, C)
@@ -228,12 +292,14 @@ def _from_own(path, about: dict, skeleton: Skeleton, M: int) -> np.ndarray:     
     return clip_of(x if x[:, 1].any() else x[:, :1], about.get('pad_actor') or 'zero', str(path))
 
 def read_one(path, about: dict) -> np.ndarray:       # (T, M, V, C)
-    "The frames of one raw clip, prepared as the weights' training data were, in the kind of number that they were stored in."
+    """The frames of one raw clip, prepared as the weights' training data were, in the kind of number that
+    they were stored in."""
     M, skeleton, ending = about['shape'][3], skeleton_from(about['skeleton']), Path(path).suffix.lower()
     flat = about['channels'] != 'xyz'
     if ending == '.skeleton': x = _from_ntu(path, about)
     elif about['parameters']['benchmark'] in ('nw_ucla', 'embedded') and ending == '.json': x = parse_clip(_bytes(path), str(path), named=False)
-    elif about['feed'] == 'padded' and ending == '.json': x = read_video(_bytes(path), str(path))[0]        # Kinetics, as released
+    # Kinetics, as released
+    elif about['feed'] == 'padded' and ending == '.json': x = read_video(_bytes(path), str(path))[0]
     elif flat and about.get('pipeline') == 'mmaction2': x = _from_pixels(path, about, skeleton, M)
     else: x = _from_own(path, about, skeleton, M)
     return x.astype(about['storage']) if about.get('storage') else x
@@ -247,7 +313,8 @@ class Answer(NamedTuple):
 MUCH_LONGER = 4          # times the 95th percentile of the clips trained on, and longer than any of them
 
 def too_long(path, frames: int, about: dict) -> str:
-    "That a clip is far longer than those trained on, and what was made of it; empty if it is not, or if the weights do not know how long those were."
+    """That a clip is far longer than those trained on, and what was made of it; empty if it is not, or if
+    the weights do not know how long those were."""
     known, T = about.get('lengths'), about['parameters']['frames']
     if not known or frames <= max(MUCH_LONGER*known['p95'], known['longest']): return ''
     made = f'only its first {T} frames were seen' if about['feed'] in ('whole', 'padded') else f'the whole of it was resampled to {T} frames, as one action'
@@ -289,6 +356,7 @@ def predict_file(
     return next(predict_files([path], weights, device, k))
 
 def predict_files(paths, weights, device: str = 'cpu', k: int = 5, compile: bool = False):
-    "For each raw clip in turn, the k likeliest classes with their probabilities in percent; the first bad clip ends it."
+    """For each raw clip in turn, the k likeliest classes with their probabilities in percent; the first
+    bad clip ends it."""
     answer = Predictor(PredictParameters(weights=str(weights), device=str(device), k=k, compile=compile))
     for path in paths: yield answer(path).best
