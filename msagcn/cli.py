@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['VERBS', 'grid', 'run_train', 'run_test', 'run_fuse', 'run_prepare', 'run_tables', 'run_verify', 'run_ablate',
-           'run_report', 'run_bench', 'run_explore', 'render', 'add_launch_flags', 'parser', 'predict_clips',
-           'export_weights', 'act', 'main']
+           'run_report', 'run_bench', 'run_explore', 'render', 'add_launch_flags', 'parser', 'add_use_flags', 'told',
+           'predict_clips', 'export_weights', 'act', 'main']
 
 # %% ../nbs/70_cli.ipynb #d346e96a
 import argparse, itertools, json, re, sys
@@ -20,14 +20,15 @@ from .clips import load_clips
 from .core import MsagcnError
 from .distributed import finish, launch, place, slurm_command, world
 from .experiment import as_arguments, findings, in_common, prepare, test_accuracy, train
-from .weights import load_weights, predict_files
-from .export import check_onnx, check_torch, export_onnx, export_torch
+from .weights import Predictor, assumed, open_weights
+from .export import apart_onnx, apart_torch, export_onnx, export_torch
 from .foreign_scores import add_fuse_flags, fuse_from_flags, has_fuse_flags
 from .fusion import fuse_streams
 from .msg3d import MSG3D
 from .msg3d_names import FORMS, save_names
-from .parameters import (AblateParameters, ExploreParameters, FuseParameters, PrepareParameters, ReportParameters,
-                               TablesParameters, TestParameters, TrainParameters, VerifyParameters, explained, read_parameters, read_yaml)
+from .parameters import (AblateParameters, ExploreParameters, ExportParameters, FuseParameters, PredictParameters,
+                               PrepareParameters, ReportParameters, TablesParameters, TestParameters, TrainParameters,
+                               VerifyParameters, explained, read_parameters, read_yaml)
 from .tables import write_tables
 from .verify import in_words, verify
 
@@ -66,6 +67,9 @@ def run_train(p: TrainParameters, notebooks: bool = True) -> None:
 def run_test(p: TestParameters) -> None:
     "The accuracy of weights, in words."
     m = test_accuracy(p)
+    unknown = m.pop('not_compared', '')
+    if unknown and world()[0] == 0:
+        print(f'msagcn: {p.weights}: compared with {p.benchmark} by numbers alone, not by {unknown}', file=sys.stderr)
     if world()[0] == 0 and not p.metrics: print(f'{p.weights}: ' + ', '.join(f'{k} {v:.2f}' if isinstance(v, float) else f'{k} {v}' for k, v in m.items()))
 
 def run_fuse(p: FuseParameters) -> None:
@@ -92,6 +96,7 @@ def run_verify(p: VerifyParameters) -> None:
     found = verify(p)
     print(in_words(p.run, *found))
     if found[0] == 'different': raise MsagcnError(f'{p.run}: did not come out again')
+    if found[0].startswith('does not agree'): raise MsagcnError(f'{p.run}: {found[0]}')
 
 def run_ablate(p: AblateParameters, notebooks: bool = True) -> None:
     "The runs of a grid that are not there yet, the cost of its variants, and both in a table."
@@ -146,6 +151,11 @@ VERBS = {'prepare': (PrepareParameters, run_prepare, 'raw files to a checked dat
          'verify': (VerifyParameters, run_verify, 'train a recorded run again, or its first steps, and compare'),
          'bench': (BenchParameters, run_bench, 'speed and memory against other forms and programs; rows in reports/bench')}
 
+def _explain(kind, leave_out=()) -> str:
+    "The parameters of a verb, their defaults and meaning, a line each."
+    lines = [f'  {f"{name} = {default}":<30}  {text}' for name, default, text in explained(kind) if name not in leave_out]
+    return 'parameters and defaults:\n' + '\n'.join(lines)
+
 def parser() -> argparse.ArgumentParser:
     "The command's grammar."
     top = argparse.ArgumentParser('msagcn', description='Skeleton-based action recognition that repeats.')
@@ -153,7 +163,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest='verb', required=True)
     for name, (kind, _, text) in VERBS.items():
         v = verbs.add_parser(name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter,
-                             epilog='parameters and defaults:\n' + '\n'.join(f'  {f"{name} = {default}":<30}  {text}' for name, default, text in explained(kind)))
+                             epilog=_explain(kind))
         v.add_argument('-f', '--file', action='append', default=[], metavar='YAML', help='grid file' if name == 'ablate' else 'parameter file')
         v.add_argument('-p', '--parameter', action='append', default=[], nargs=2, metavar=('NAME', 'VALUE'), help='one parameter')
         if name in ('train', 'ablate'): v.add_argument('--no-notebook', action='store_true', help='do without the executed notebook beside the weights')
@@ -161,29 +171,63 @@ def parser() -> argparse.ArgumentParser:
         if name == 'explore': v.add_argument('runs', nargs='*', metavar='RUN', help='names of runs, or weights files; several are shown side by side')
         if name in ('train', 'test'): add_launch_flags(v)
         if name == 'verify': v.add_argument('run', metavar='RUN', help='folder or name of a run in reports/runs')
-    v = verbs.add_parser('predict', help='the five likeliest classes of raw clips')
+    v = verbs.add_parser('predict', help='the five likeliest classes of raw clips', formatter_class=argparse.RawDescriptionHelpFormatter,
+                         epilog=_explain(PredictParameters, ('weights', 'device', 'compile')))
     v.add_argument('clips', nargs='+', metavar='CLIP', help='raw clips, such as the data set or your own were made of')
-    v.add_argument('--weights', required=True, help='weights.safetensors of a run'); v.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1, …; auto')
+    v.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1, …; auto')
     v.add_argument('--compile', action='store_true', help='MSA-GCN on a processor by compiled code')
-    v = verbs.add_parser('export', help='weights for other programs')
-    v.add_argument('out', help='the file to write'); v.add_argument('--weights', required=True, help='weights.safetensors of a run')
+    add_use_flags(v)
+    v = verbs.add_parser('export', help='weights for other programs', formatter_class=argparse.RawDescriptionHelpFormatter,
+                         epilog=_explain(ExportParameters, ('weights', 'to')))
+    v.add_argument('out', help='the file to write')
     v.add_argument('--to', choices=['onnx', 'torch', *FORMS], default='onnx', help='ONNX, torch.export, or a checkpoint named as others name it')
+    add_use_flags(v)
     return top
 
+_FLAGS = ('benchmark', 'stream', 'frames', 'layout', 'feed')
+
+def add_use_flags(v) -> None:
+    "Weights, and what a checkpoint of another program does not say of itself."
+    v.add_argument('--weights', required=True, help='weights.safetensors of a run, or a checkpoint of another program')
+    v.add_argument('-p', '--parameter', action='append', default=[], nargs=2, metavar=('NAME', 'VALUE'), help='one parameter')
+    for name in _FLAGS: v.add_argument(f'--{name}', metavar='VALUE', help=f'the same as -p {name} VALUE')
+
+def told(a, kind, **more):
+    "Checked parameters of a verb that is done once, from its flags and pairs."
+    flags = [[name, getattr(a, name)] for name in _FLAGS if getattr(a, name) is not None]
+    found = grid([], a.parameter + flags + [[k, json.dumps(v)] for k, v in more.items()], kind)
+    if len(found) > 1:
+        raise MsagcnError(f'{a.verb}: one value for each parameter, not several separated by commas')
+    return found[0]
+
 def predict_clips(a) -> None:
-    "The likeliest classes of each clip, under the clip's name if there are several."
-    for clip, best in zip(a.clips, predict_files(a.clips, a.weights, a.device, compile=a.compile)):
+    """The likeliest classes of each clip, under the clip's name if there are several; a bad clip is told
+    and the others are answered."""
+    answer = Predictor(told(a, PredictParameters, weights=a.weights, device=a.device, compile=a.compile))
+    if answer.assumed: print(f'msagcn: {answer.assumed}', file=sys.stderr)
+    bad = []
+    for clip in a.clips:
+        try: best, note = answer(clip)
+        except MsagcnError as e:
+            if len(a.clips) == 1: raise
+            print(f'msagcn: {e}', file=sys.stderr)
+            bad.append(clip)
+            continue
         if len(a.clips) > 1: print(f'{clip}:')
-        for name, percent in best: print(f'{percent:6.2f} %  {name}')
+        for name, percent in best: print(f'{percent:6.2f} %  {name}', flush=True)
+        if note: print(f'msagcn: {note}', file=sys.stderr)
+    if bad: raise MsagcnError(f"{len(bad)} of {len(a.clips)} clips gave no answer: {', '.join(bad)}")
 
 def export_weights(a) -> None:
     "Weights in another program's form, with the largest difference where that can be measured."
-    model, about = load_weights(a.weights)
+    p = told(a, ExportParameters, weights=a.weights, to=a.to)
+    model, about = open_weights(p.weights, p)
+    if assumed(p.weights, about): print(f'msagcn: {assumed(p.weights, about)}', file=sys.stderr)
     if a.to in FORMS:
         if not isinstance(model, MSG3D): raise MsagcnError(f'{a.weights}: only MS-G3D can be named as in {", ".join(FORMS)}')
         print(save_names(model, a.out, a.to)); return
-    write, check = dict(onnx=(export_onnx, check_onnx), torch=(export_torch, check_torch))[a.to]
-    print(f'{write(model, a.out, about)}: logits differ by {check(model, a.out):.1e} at most')
+    write, apart = dict(onnx=(export_onnx, apart_onnx), torch=(export_torch, apart_torch))[a.to]
+    print(f'{write(model, a.out, about)}: logits differ by {apart(model, a.out)}')
 
 def act(a) -> None:
     "Do what the command line says."

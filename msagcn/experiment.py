@@ -21,6 +21,7 @@ import torch
 from . import __version__
 from .arrays import is_arrays, prepare_arrays
 from .clips import Clips, equal_content, leaked, load_clips, people, save_clips, shared_frames, split
+from .compare import kind_of
 from .core import MsagcnError, machine, pick_device, read_json, write_json, write_text
 from .ctr_gcn import read_npz, write_npz
 from .custom import read_custom
@@ -29,18 +30,16 @@ from .evaluate import Scores, mean_class, predict, save_scores, topk
 from .feed import FedStore, batch, fed_store
 from .kinetics import prepare_kinetics
 from .mmaction import read_mmaction
-from .msg3d_names import load_msg3d
 from .msg3d_ntu import prepare_msg3d_ntu
 from .ntu import prepare_ntu
 from .nw_ucla import download, read_nw_ucla
 from .parts import files_beside
-from .parameters import PLACES, PrepareParameters, TestParameters, TrainParameters
-from .release import load_release, read_state
-from .skeleton import SKELETONS, skeleton_from
+from .parameters import PLACES, PrepareParameters, TestParameters, TrainParameters, UseParameters
+from .skeleton import skeleton_from
 from .statistics import people_interval
 from .synthetic import write_synthetic
 from .train import fit, precision_context, read_progress
-from .weights import build_model, load_weights, save_weights
+from .weights import build_model, open_weights, save_weights
 
 # %% ../nbs/60_experiment.ipynb #6bb3e56e
 def read_source(p: PrepareParameters) -> tuple[Clips, Path]:
@@ -310,6 +309,7 @@ def data_note(reports_dir, benchmark: str, data_hash: str) -> Path:
 def write_data_note(reports_dir, benchmark: str, clips: Clips) -> None:
     "Write it; several runs share it, and may end together."
     known = {k: v for k, v in clips.notes.items() if k in ('pad_actor', 'largest_error', 'checkpoints', 'warning')}
+    kind = {k: v for k, v in kind_of(clips).items() if k in ('skeleton', 'channels', 'bodies', 'image', 'pipeline')}
     refused = [dict(name=r['name'], cause=r['cause']) for r in clips.notes.get('refused', ())]
     shared, who = shared_frames(clips), {k: len(v) for k, v in people(clips).items()}
     known['shared_frames'] = shared
@@ -317,7 +317,7 @@ def write_data_note(reports_dir, benchmark: str, clips: Clips) -> None:
     path = data_note(reports_dir, benchmark, clips.data_hash)
     with locked(path.parent):
         write_json(path, dict(benchmark=benchmark, data_hash=clips.data_hash, classes=clips.classes, clips=len(clips), frames=len(clips.frames),
-                              leaked=leaked(clips), equal_content=equal_content(clips), **known, **({'refused': refused} if refused else {})))
+                              leaked=leaked(clips), equal_content=equal_content(clips), **kind, **known, **({'refused': refused} if refused else {})))
 
 def commit() -> str:
     "The present commit of the working folder, with a + if files have changed that are not results; empty outside a repository."
@@ -339,22 +339,12 @@ def train(p: TrainParameters) -> dict:
     return finish_run(p, clips, fit_parts(p, clips, folder), folder)
 
 # %% ../nbs/60_experiment.ipynb #de8b0994
-_FRAMES = dict(nw_ucla=52, ctr_gcn=64, mmaction2=100, whole=300, padded=300)       # of a feed, in the programs that it is from
-
 def load_any(p: TestParameters, clips: Clips) -> tuple[torch.nn.Module, dict]:
-    "A model in eval mode from any checkpoint that this package reads, and its stream, frames and feed, stated by the file or usual."
-    device = start(pick_device(p.device))
-    try:
-        model, about = load_weights(p.weights, device)
-        run = TrainParameters.model_construct(**about['parameters'])
-        return model, dict(stream=run.stream, frames=run.frames, feed=about['feed'])
-    except MsagcnError:
-        if Path(p.weights).suffix == '.safetensors': raise
-    graph = SKELETONS[p.layout] if p.layout else None
-    feed = p.feed or clips.feed
-    if 'pos_embedding' in read_state(p.weights): model = load_release(p.weights, graph)
-    else: model = load_msg3d(p.weights, graph, p.frames or _FRAMES[feed], skeleton_from(clips.skeleton))
-    return model.to(device).eval(), dict(stream='joint', frames=model.shape[1], feed=feed)
+    """A model in eval mode from any checkpoint that this package reads, and what is known of it; its
+    `stream`, `frames` and `feed` are stated by the file or usual."""
+    use = UseParameters(stream=p.stream, frames=p.frames, layout=p.layout, feed=p.feed)
+    model, about = open_weights(p.weights, use, start(pick_device(p.device)), clips)
+    return model, about | {k: about['parameters'][k] for k in ('stream', 'frames')}
 
 def test_in_processes(p: TestParameters) -> dict:
     "The same, shared by several processes; what they measure goes by way of a file."
@@ -371,16 +361,15 @@ def test_accuracy(p: TestParameters) -> dict:
         return found
     clips = load_clips(Path(p.data_dir)/p.benchmark)
     check_preparation(p, clips)
-    model, about = load_any(p, clips)
-    how = {k: getattr(p, k) or about[k] for k in ('stream', 'frames', 'feed')}
-    wanted, (_, M, V, C) = (model.shape[0], *model.shape[2:]), clips.frames.shape
-    if wanted != (C, V, M): raise MsagcnError(f'{p.weights}: takes (C, V, M) = {wanted}, {p.benchmark} has {(C, V, M)}')
-    if model.num_classes != len(clips.classes): raise MsagcnError(f'{p.weights}: {model.num_classes} classes, {p.benchmark} has {len(clips.classes)}')
+    model, about = load_any(p, clips)                    # refuses data that the weights are not for
+    how = {k: about[k] for k in ('stream', 'frames', 'feed')}
     i = split(clips)['test']
     if not len(i): raise MsagcnError(f'{Path(p.data_dir)/p.benchmark}: has no test clips')
     logits = predict(model, fed_store(clips, next(model.parameters()).device, how['feed']), i, how['frames'], how['stream'], test_clips=p.test_clips)
     test = Scores([clips.names[j] for j in i], clips.labels[i], logits, clips.subjects[i])
     found = {k: v for k, v in measure(clips, Scores([], clips.labels[:0], logits[:0]), test, []).items() if v is not None} | how
+    unknown = about.get('uncompared')
+    if unknown: found['not_compared'] = f"{' and '.join(unknown)}, which the weights do not say"
     if world()[0] == 0 and p.scores: save_scores(p.scores, test)
     if world()[0] == 0 and p.metrics: write_json(p.metrics, found)
     return found

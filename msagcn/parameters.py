@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['Count', 'Word', 'Stream', 'Model', 'Benchmark', 'PARTS_OF', 'PLACES', 'Parameters', 'read_parameters', 'read_yaml',
            'PrepareParameters', 'TrainParameters', 'FuseParameters', 'TestParameters', 'VerifyParameters',
-           'AblateParameters', 'TablesParameters', 'ExploreParameters', 'ReportParameters', 'choices', 'explained']
+           'AblateParameters', 'TablesParameters', 'ExploreParameters', 'ReportParameters', 'UseParameters',
+           'PredictParameters', 'ExportParameters', 'choices', 'explained']
 
 # %% ../nbs/52_parameters.ipynb #e6958155
 import difflib, types
@@ -214,12 +215,17 @@ class TablesParameters(Parameters):
 
 class ExploreParameters(Parameters):
     "An explorer of what runs on one data set look through."
-    runs: list[str] = Field(['msagcn-embedded-quick-joint-s1'], description='names of runs, or weights files')
+    runs: list[str] = Field(['msagcn-embedded-quick-joint-s1'], description='names of runs, or weights files, also of other programs')
     clips: list[str] = Field([], description='names; empty: some that are worth showing')
     count: Count = Field(5, description='how many, if clips is empty')
     layers: list[Count] = Field([], description='counted from 1; empty: all, in a gallery the first, fifth and ninth')
     gallery: bool = Field(False, description='for each class a clip that is right and one that is wrong, by the first run')
     page: str = Field('', description="the HTML file; empty: explore.html or gallery.html in the first run's folder")
+    benchmark: str = Field('', description='the prepared data set in data_dir; empty: as the weights say')
+    stream: Stream|None = Field(None, description='of a foreign checkpoint; None: joint')
+    frames: Annotated[int, Field(ge=4, le=300)]|None = Field(None, description='of a foreign checkpoint; None: as usual for the feed')
+    layout: Literal['', *SKELETONS] = Field('', description="joints of a foreign checkpoint; empty: its program's own for so many")
+    feed: Literal['', *FEEDS] = Field('', description="of a foreign checkpoint; empty: the data's own way")
     data_dir: str = Field('data', description='prepared data')
     runs_dir: str = Field('runs', description='weights and checkpoints')
     reports_dir: str = Field('reports', description='recorded results')
@@ -231,6 +237,39 @@ class ReportParameters(Parameters):
     data_dir: str = Field('data', description='prepared data')
     runs_dir: str = Field('runs', description='weights and checkpoints')
     reports_dir: str = Field('reports', description='recorded results')
+
+# %% ../nbs/52_parameters.ipynb #0b694f86
+class UseParameters(Parameters):
+    """What weights do not say of themselves: a checkpoint of another program says neither stream nor
+    frames nor how its data were prepared."""
+    benchmark: str = Field('', description='a prepared data set in data_dir whose classes, joints and preparation are those of the weights; empty: none')
+    stream: Stream|None = Field(None, description='None: as the weights say, else joint')
+    frames: Annotated[int, Field(ge=4, le=300)]|None = Field(None, description='None: as the weights say, else as usual for the feed')
+    layout: Literal['', *SKELETONS] = Field('', description="joints of a foreign checkpoint; empty: its program's own for so many")
+    feed: Literal['', *FEEDS] = Field('', description="how clips become input; empty: as the weights say, else as their program does it")
+    pipeline: Literal['', 'ctr_gcn', 'msg3d', 'mmaction2'] = Field('', description='how raw clips were prepared; empty: as the weights say, else by the feed')
+    pad_actor: Literal['', 'zero', 'copy'] = Field('', description='NTU: what stands beside a lone actor; empty: as the weights say, else zero, for 120 classes copy')
+    image: list[Annotated[float, Field(gt=0)]] = Field([], description='width and height that joints in pixels are divided by; empty: as the weights say')
+    data_dir: str = Field('data', description='prepared data')
+
+    @field_validator('image')
+    @classmethod
+    def _image_has_two_sides(cls, image):
+        if len(image) not in (0, 2): raise ValueError(f'{image} is not [width, height]')
+        return image
+
+class PredictParameters(UseParameters):
+    "The likeliest classes of raw clips."
+    weights: str = Field('', description=".safetensors of ours; .pt or .pth of MSA-GCN's release, MS-G3D's authors, MMAction2, pyskl")
+    test_clips: Count|None = Field(None, description='averaged (feed mmaction2); None: as the weights say, else 1')
+    k: Count = Field(5, description='how many classes')
+    device: str = Field('cpu', description='cpu, cuda, cuda:1, …; auto: a GPU if there is one')
+    compile: bool = Field(False, description='MSA-GCN on a processor by compiled code')
+
+class ExportParameters(UseParameters):
+    "Weights for other programs."
+    weights: str = Field('', description=".safetensors of ours; .pt or .pth of MSA-GCN's release, MS-G3D's authors, MMAction2, pyskl")
+    to: str = Field('onnx', description='onnx, torch, official, mmaction2, pyskl')
 
 # %% ../nbs/52_parameters.ipynb #326dedb4
 def choices(annotation) -> tuple:

@@ -308,6 +308,48 @@ def test_the_command(trained, embedded, tmp_path):
     assert refused.returncode == 2 and 'nothing' in refused.stderr and 'Traceback' not in refused.stderr
 
 
+@pytest.mark.parametrize('axis', ['mediapipe', 'z up', 'y up', 'picture'])
+def test_bodies_stand_on_their_feet(axis):
+    "Whichever axis is up in the data, in the explorer it is y; heads are above feet, and left stays left."
+    from msagcn.clips import Clips
+    from msagcn.explore import clip_tree
+    from msagcn.skeleton import MEDIAPIPE33, UCLA20
+    from msagcn.synthetic import generate_clip
+    from msagcn.viz import find_up
+    x = generate_clip('walk around', subject=1, episode=0, view=1)[:, None]
+    skeleton, feet, channels = UCLA20, [15, 19], 'xyz'
+    if axis == 'z up': x = np.stack([x[..., 0], -x[..., 2], x[..., 1]], -1)
+    if axis == 'picture': x, channels = np.stack([x[..., 0], -x[..., 1], np.ones(x.shape[:-1])], -1), 'xys'
+    if axis == 'mediapipe':
+        from conftest import SHARED, need
+        from msagcn.custom import read_coordinates
+        skeleton, feet = MEDIAPIPE33, [31, 32]
+        x = read_coordinates(need(SHARED / 'data/real/mediapipe_real/pose2sim_single_cam01.json', 'MediaPipe landmarks'), skeleton)
+    clips = Clips('one', skeleton.name, ['a'], ['a'], np.zeros(1, int), np.zeros(1, int), ['test'], [''], np.array([len(x)]), x, channels)
+    tree = clip_tree(clips, 'a', find_up(clips.frames, skeleton, channels))
+    pose = tree['pose'].reshape(len(x), -1, 3)[x.any((1, 2, 3))]
+    head = next(v for v, j in enumerate(skeleton.joints) if j in ('head', 'nose'))
+    assert (pose[:, head, 1] > pose[:, feet, 1].max(1)).mean() > .95
+    if channels == 'xyz':                                                                  # turned, not mirrored
+        there = x[x.any((1, 2, 3))][:, 0]
+        volume = lambda p: np.linalg.det(np.stack([p[:, head] - p[:, feet[0]], p[:, feet[1]] - p[:, feet[0]], p[:, 5] - p[:, feet[0]]], 1))
+        np.testing.assert_allclose(volume(pose), volume(there), atol=1e-9)
+
+
+def test_a_checkpoint_of_another_program_is_explored(embedded, tmp_path):
+    from msagcn.msg3d import MSG3D
+    from msagcn.msg3d_names import save_names
+    from msagcn.skeleton import UCLA20
+    save_names(MSG3D(10, UCLA20, 8, width=6).eval(), tmp_path / 'theirs.pth', 'official')
+    given = pairs(count=1, layers='[1]', page=tmp_path / 'p.html', data_dir=embedded, frames=8, reports_dir=tmp_path)
+    told = sh(tool('msagcn'), 'explore', tmp_path / 'theirs.pth', *given, *pairs(benchmark='embedded')).stdout
+    shown = json.loads((tmp_path / 'p.html').read_text().split('data-msagcn>')[1].split('</script>')[0])
+    assert told.startswith(str(tmp_path / 'p.html')) and [r['id'] for r in shown['runs']] == ['theirs'] and len(shown['runs'][0]['clips'][0]['seen']) == 8
+    save_names(MSG3D(9, UCLA20, 8, width=6).eval(), tmp_path / 'nine.pth', 'official')
+    refused = sh(tool('msagcn'), 'explore', tmp_path / 'nine.pth', *given, *pairs(benchmark='embedded'), check=False)
+    assert refused.returncode == 2 and '9 classes, embedded has 10' in refused.stderr
+
+
 def test_the_widget_in_jupyterlab(browser, trained, embedded, tmp_path, shots):
     "The runner, run in JupyterLab by its menu: the live explorer draws, follows its controls, and tells Python what was chosen."
     pytest.importorskip('anywidget')
