@@ -27,6 +27,7 @@ from .distributed import gather, launch, place, start, torchrun_command, world
 from .evaluate import Scores, predict, save_scores, topk
 from .feed import FedStore, batch, fed_store
 from .kinetics import prepare_kinetics
+from .missing import missing_words
 from .mmaction import read_mmaction
 from .msg3d_names import load_msg3d
 from .msg3d_ntu import prepare_msg3d_ntu
@@ -78,6 +79,11 @@ def prepare(p: PrepareParameters) -> Path:
     clips, source = read_source(p)
     return save_clips(clips, folder, p.storage, source=source.name)
 
+def _missing_table(note: dict) -> pd.DataFrame:
+    "How often each joint was missing in clips of one's own, those that were."
+    rows = [(joint, n, 100*n/max(note['frames'], 1), note['never'][joint]) for joint, n in note['joints'].items() if n]
+    return pd.DataFrame(rows, columns=['joint', 'frames it is missing in', '% of frames', 'clips it is never seen in'])
+
 def findings(
     notes: dict,         # of clips, or of `data_note`
     shown: int = 20,     # names for each cause
@@ -87,6 +93,9 @@ def findings(
     if notes.get('pad_actor'): words.append(f"Beside a lone actor {dict(zero='are zeros', copy='is a copy of it')[notes['pad_actor']]} (pad_actor {notes['pad_actor']}).")
     if notes.get('pipeline') == 'msg3d': words.append("Prepared as MS-G3D's authors do (pipeline msg3d).")
     if 'largest_error' in notes: words.append(f"Coordinates are rounded to float16, by {notes['largest_error']:.1e} at most.")
+    if 'missing' in notes:
+        words.append(missing_words(notes['missing'], notes['reading']['fill']))
+        if notes['missing']['clips']: tables['missing joints'] = _missing_table(notes['missing'])
     if 'checkpoints' in notes:
         rows = [(what, '–' if wanted is None else wanted, found, '' if wanted in (None, found) else 'differs') for what, wanted, found in notes['checkpoints']]
         tables['counts'] = pd.DataFrame(rows, columns=['', 'expected', 'found', ' '])
@@ -269,7 +278,7 @@ def data_note(reports_dir, benchmark: str, data_hash: str) -> Path:
 
 def write_data_note(reports_dir, benchmark: str, clips: Clips) -> None:
     "Write it; several runs share it, and may end together."
-    known = {k: v for k, v in clips.notes.items() if k in ('pad_actor', 'largest_error', 'checkpoints', 'warning')}
+    known = {k: v for k, v in clips.notes.items() if k in ('pad_actor', 'largest_error', 'checkpoints', 'warning', 'missing', 'reading')}
     refused = [dict(name=r['name'], cause=r['cause']) for r in clips.notes.get('refused', ())]
     path = data_note(reports_dir, benchmark, clips.data_hash)
     with locked(path.parent):

@@ -300,5 +300,8 @@ def mmaction_batch(
         after = feature(s.at(first + torch.minimum(frames + 1, L[:, None] - 1)))
         motion = after - x
         if s.channels == 'xys': motion[..., 2] = (after[..., 2] + x[..., 2])/2
+        if s.there is not None:                                              # (N, T, M)
+            here, next_one = s.there_at(first + frames), s.there_at(first + torch.minimum(frames + 1, L[:, None] - 1))
+            last = last | ~(here & next_one)[..., None, None]
         x = torch.where(last, 0, motion)
     return x.permute(0, 4, 1, 3, 2).contiguous()

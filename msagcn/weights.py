@@ -16,10 +16,11 @@ from safetensors.torch import load_file, save_file
 
 from .clips import Clips
 from .core import MsagcnError, pick_device, whole_file
-from .custom import read_clip_file, read_coordinates
+from .custom import read_clip_file, read_coordinates, unit_xy
 from .evaluate import predict
 from .feed import fed_store
 from .kinetics import read_video
+from .missing import Reading, fill, reading_from
 from .mmaction import normalised, pre_normalise_3d
 from .msagcn import MSAGCN
 from .msg3d import MSG3D
@@ -53,7 +54,7 @@ def save_weights(path, p: TrainParameters, clips: Clips, model) -> None:
     "Write a model's weights, with everything in the header that is needed to use them."
     about = dict(parameters=p.model_dump(exclude=PLACES), classes=clips.classes, skeleton=clips.skeleton, shape=list(model.shape),
                  channels=clips.channels, feed=p.feed or clips.feed, image=clips.image,
-                 **{k: clips.notes.get(k, '') for k in ('pipeline', 'pad_actor', 'image_sizes')})
+                 **{k: clips.notes.get(k, '') for k in ('pipeline', 'pad_actor', 'image_sizes', 'reading')})
     with whole_file(path) as part:
         try: save_file({k: v.contiguous() for k, v in model.state_dict().items()}, part, {'msagcn': json.dumps(about)})
         except SafetensorError as e: raise MsagcnError(f'{path}: cannot write ({e})') from e
@@ -72,10 +73,25 @@ def load_weights(path, device='cpu') -> tuple[torch.nn.Module, dict]:
     return model.to(device).eval(), about
 
 # %% ../nbs/57_weights.ipynb #d76323f0
+def _read_published(path, skeleton, channels, M, image) -> np.ndarray:      # (T, M, V, C) float32
+    "A clip for weights of published data, whose zeros stay as they are; joints that are NaN are filled in 3D, (0, 0) in 2D."
+    x = read_coordinates(path, skeleton, channels, M, Reading(missing='nan'))
+    if channels == 'xyz': return _filled_bodies(x, skeleton).astype(np.float32)
+    x[(x[..., :2] == 0).all(-1), :2] = np.nan
+    return np.nan_to_num(unit_xy(x, image)).astype(np.float32)
+
+def _filled_bodies(x, skeleton) -> np.ndarray:
+    "Missing joints of bodies that are there, over the frames in which they are; zeros for bodies that are not."
+    out, there = np.zeros_like(x), ~np.isnan(x[..., 0]).all(2)                # (T, M)
+    for m in np.flatnonzero(there.any(0)): out[there[:, m], m] = fill(x[there[:, m], m][:, None], skeleton, 'xyz')[0][:, 0]
+    return out
+
 def read_one(path, about: dict) -> np.ndarray:       # (T, M, V, C)
     "The frames of one raw clip, prepared as the weights' training data were."
     C, _, V, M = about['shape']
     skeleton, feed, flat = skeleton_from(about['skeleton']), about['feed'], about['channels'] != 'xyz'
+    if about.get('reading'):                                                # clips of one's own
+        return read_clip_file(path, skeleton, about['channels'], M, about['image'], reading_from(about['reading']))
     if about['parameters']['benchmark'] in ('nw_ucla', 'embedded') and Path(path).suffix == '.json':
         try: return parse_clip(Path(path).read_bytes(), str(path), named=False)
         except OSError as e: raise MsagcnError(f'{path}: cannot read ({e.strerror or e})') from e
@@ -84,10 +100,11 @@ def read_one(path, about: dict) -> np.ndarray:       # (T, M, V, C)
         except OSError as e: raise MsagcnError(f'{path}: cannot read ({e.strerror or e})') from e
     if flat and about.get('pipeline') == 'mmaction2':
         if n := about.get('image_sizes'): raise MsagcnError(f'{path}: pictures of {n} sizes were trained on, and what size this clip has is not known')
-        x = read_coordinates(path, skeleton, 'xys', M).swapaxes(0, 1).astype(np.float16)         # (M, T, V, 3) in pixels, as in the pickles
+        x = read_coordinates(path, skeleton, 'xys', M, Reading(missing='nan'))                    # (T, M, V, 3) in pixels, zeros as in the pickles
+        x = np.nan_to_num(x).swapaxes(0, 1).astype(np.float16)
         x = x[:np.flatnonzero(x.any((1, 2, 3)))[-1] + 1]                                        # those who are there
         return normalised(dict(keypoint=x[..., :2], keypoint_score=x[..., 2], total_frames=x.shape[1], img_shape=about['image'][::-1]), str(path))
-    x = read_clip_file(path, skeleton, about['channels'], M, about['image'])
+    x = _read_published(path, skeleton, about['channels'], M, about['image'])
     if about.get('pipeline') == 'msg3d': return stood_up(filled(x.swapaxes(0, 1))).swapaxes(0, 1)
     if flat: return x
     if feed == 'mmaction2': return pre_normalise_3d(x.transpose(1, 0, 2, 3)).transpose(1, 0, 2, 3)
@@ -112,10 +129,11 @@ def predict_files(paths, weights, device: str = 'cpu', k: int = 5, compile: bool
     if compile and device.type != 'cpu': raise MsagcnError('compile: is for a processor')
     if compile and can_compile('predict'): model = quick(model)
     p = TrainParameters.model_construct(**about['parameters'])
+    notes = {'reading': about['reading']} if about.get('reading') else {}
     for path in paths:
         x = read_one(path, about)
         one = Clips('one clip', about['skeleton'], about['classes'], [str(path)], np.zeros(1, int), np.zeros(1, int), ['test'], [''],
-                    np.array([len(x)]), x, about['channels'])
+                    np.array([len(x)]), x, about['channels'], notes=notes)
         scores = torch.as_tensor(predict(model, fed_store(one, device, about['feed']), [0], p.frames, p.stream, test_clips=p.test_clips))[0]
         best = scores.softmax(0).topk(min(k, len(about['classes'])))
         yield [(about['classes'][c], round(100*v, 2)) for v, c in zip(best.values.tolist(), best.indices.tolist())]
