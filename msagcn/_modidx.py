@@ -432,6 +432,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'msagcn.missing._fits': ('missing.html#_fits', 'msagcn/missing.py'),
                                 'msagcn.missing._other_readings': ('missing.html#_other_readings', 'msagcn/missing.py'),
                                 'msagcn.missing._over_time': ('missing.html#_over_time', 'msagcn/missing.py'),
+                                'msagcn.missing._percent': ('missing.html#_percent', 'msagcn/missing.py'),
                                 'msagcn.missing.at_origin': ('missing.html#at_origin', 'msagcn/missing.py'),
                                 'msagcn.missing.axes_from': ('missing.html#axes_from', 'msagcn/missing.py'),
                                 'msagcn.missing.fill': ('missing.html#fill', 'msagcn/missing.py'),

@@ -81,7 +81,7 @@ def prepare(p: PrepareParameters) -> Path:
 
 def _missing_table(note: dict) -> pd.DataFrame:
     "How often each joint was missing in clips of one's own, those that were."
-    rows = [(joint, n, 100*n/max(note['frames'], 1), note['never'][joint]) for joint, n in note['joints'].items() if n]
+    rows = [(joint, n, round(100*n/note['frames'], 2), note['never'][joint]) for joint, n in note['joints'].items() if n]
     return pd.DataFrame(rows, columns=['joint', 'frames it is missing in', '% of frames', 'clips it is never seen in'])
 
 def findings(

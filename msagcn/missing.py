@@ -207,23 +207,27 @@ def fill(
     found.clips = int(bool(found.cut or found.joints.any()))
     return x, found
 
-# %% ../nbs/17_missing.ipynb #e0392e2a
+# %% ../nbs/17_missing.ipynb #2ebb1f38
 def missing_note(m: Missing, skeleton: Skeleton) -> dict:
     "For JSON: the counts, those of joints by name."
     counts = {k: dict(zip(skeleton.joints, map(int, getattr(m, k)))) for k in ('joints', 'never')}
     return counts | dict(frames=m.frames, gaps=m.gaps, cut=m.cut, clips=m.clips)
+
+def _percent(n, of) -> str: return f'{100*n/of:.3g} %'
 
 def missing_words(note: dict, fill: str) -> str:
     "The note in one line; the table beside it has the joints."
     total, V = sum(note['joints'].values()), len(note['joints'])
     if not note['clips']: return 'No joint is missing in any clip.'
     how = dict(interpolate='filled by interpolation over time', hold='held over time')[fill]
-    words = [f'{100*total/(note["frames"]*V):.2g} % of the joints are missing, {how}' if total else 'no joint is missing']
-    if total: words.append(f'most often {max(note["joints"], key=note["joints"].get)}')
+    words = [f'{_percent(total, note["frames"]*V)} of the joints are missing, {how}' if total else 'no joint is missing']
+    if total:
+        most = sorted(note['joints'].items(), key=lambda j: -j[1])[:3]
+        words[0] += ', most often ' + ', '.join(f'{joint} ({_percent(n, note["frames"])})' for joint, n in most if n)
     if never := sum(note['never'].values()):
         names = ', '.join(k for k, n in note['never'].items() if n)
         words.append(f'{never} times a joint is never seen in a clip and takes the place of its neighbour ({names})')
     if note['gaps']: words.append(f'{note["gaps"]} frames in which a body is missing in between are filled')
     if note['cut']: words.append(f'{note["cut"]} frames without anybody are cut from the ends of clips')
     text = '; '.join(words)
-    return f'In {note["clips"]} clips something is missing: {text}.'
+    return f'In {note["clips"]} of the clips something is missing: {text}.'
