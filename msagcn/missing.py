@@ -207,7 +207,7 @@ def fill(
     found.clips = int(bool(found.cut or found.joints.any()))
     return x, found
 
-# %% ../nbs/17_missing.ipynb #2ebb1f38
+# %% ../nbs/17_missing.ipynb #d3dc28a5
 def missing_note(m: Missing, skeleton: Skeleton) -> dict:
     "For JSON: the counts, those of joints by name."
     counts = {k: dict(zip(skeleton.joints, map(int, getattr(m, k)))) for k in ('joints', 'never')}
@@ -220,7 +220,7 @@ def missing_words(note: dict, fill: str) -> str:
     total, V = sum(note['joints'].values()), len(note['joints'])
     if not note['clips']: return 'No joint is missing in any clip.'
     how = dict(interpolate='filled by interpolation over time', hold='held over time')[fill]
-    words = [f'{_percent(total, note["frames"]*V)} of the joints are missing, {how}' if total else 'no joint is missing']
+    words = [f'{_percent(total, note["frames"]*V)} of the joints are missing, {how}'] if total else []
     if total:
         most = sorted(note['joints'].items(), key=lambda j: -j[1])[:3]
         words[0] += ', most often ' + ', '.join(f'{joint} ({_percent(n, note["frames"])})' for joint, n in most if n)
