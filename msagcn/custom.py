@@ -16,7 +16,8 @@ import yaml
 
 from .clips import Clips
 from .core import MsagcnError, Progress, content_hash, read_json
-from .missing import FILLS, RULES, Missing, Reading, axes_from, fill, in_order, missing_note, reading_note, with_nan
+from .missing import (FILLS, RULES, Missing, Reading, axes_from, fill, in_order, missing_note,
+                            reading_note, with_nan)
 from .skeleton import SKELETONS, Skeleton, skeleton_note, tree_skeleton
 
 # %% ../nbs/27_custom.ipynb #c2a9c564
@@ -255,7 +256,7 @@ def read_coordinates(
     channels: str = 'xyz',                  # 'xyz', 'xy' or 'xys'
     persons: int = 1,                       # M: fewer are absent, more are left out
     reading: Reading = Reading(),           # order of axes, what is missing
-) -> np.ndarray:                            # (T, M, V, C) as they stand in the file; NaN, with score 0, where a joint is missing
+) -> np.ndarray:                            # (T, M, V, C) of the file; NaN, with score 0, where a joint is missing
     "One clip, checked: V and C as wanted, at least one frame, none infinite, somebody in it."
     path = Path(path)
     reader = _READERS.get(path.suffix.lower())
@@ -268,7 +269,7 @@ def read_coordinates(
     if bad.any(): raise MsagcnError(f'{path}: coordinates that are infinite (frame {np.argwhere(bad)[0][0]})')
     x = with_nan(x, skeleton, channels, reading.missing, path)
     if np.isnan(x[..., 0]).all():
-        raise MsagcnError(f'{path}: nobody in any frame, all joints are missing (NaN, empty, at 0 or with scores of 0 or less)')
+        raise MsagcnError(f'{path}: nobody in any frame, all joints are missing (NaN, empty, at 0 or with score 0)')
     return x
 
 def read_filled(

@@ -74,7 +74,7 @@ def load_weights(path, device='cpu') -> tuple[torch.nn.Module, dict]:
 
 # %% ../nbs/57_weights.ipynb #d76323f0
 def _read_published(path, skeleton, channels, M, image) -> np.ndarray:      # (T, M, V, C) float32
-    "A clip for weights of published data, whose zeros stay as they are; joints that are NaN are filled in 3D, (0, 0) in 2D."
+    "A clip for weights of published data: zeros stay zeros, joints that are NaN are filled in 3D and (0, 0) in 2D."
     x = read_coordinates(path, skeleton, channels, M, Reading(missing='nan'))
     if channels == 'xyz': return _filled_bodies(x, skeleton).astype(np.float32)
     x[(x[..., :2] == 0).all(-1), :2] = np.nan
@@ -83,7 +83,9 @@ def _read_published(path, skeleton, channels, M, image) -> np.ndarray:      # (T
 def _filled_bodies(x, skeleton) -> np.ndarray:
     "Missing joints of bodies that are there, over the frames in which they are; zeros for bodies that are not."
     out, there = np.zeros_like(x), ~np.isnan(x[..., 0]).all(2)                # (T, M)
-    for m in np.flatnonzero(there.any(0)): out[there[:, m], m] = fill(x[there[:, m], m][:, None], skeleton, 'xyz')[0][:, 0]
+    for m in np.flatnonzero(there.any(0)):
+        body = x[there[:, m], m][:, None]
+        out[there[:, m], m] = fill(body, skeleton, 'xyz')[0][:, 0]
     return out
 
 def read_one(path, about: dict) -> np.ndarray:       # (T, M, V, C)
