@@ -34,7 +34,7 @@ def reading_from(note: dict) -> Reading:
     "The reading that a manifest or weights name."
     return Reading(tuple(note['axes']) if note['axes'] else None, note['missing'], note['fill'])
 
-# %% ../nbs/17_missing.ipynb #686114c1
+# %% ../nbs/17_missing.ipynb #fc2336bb
 AXES = ('time', 'person', 'joint', 'space')
 _OURS = {3: ('time', 'joint', 'space'), 4: AXES}
 _TIME_LATER = (('person', 'time', 'joint', 'space'), ('person', 'space', 'joint', 'time'),
@@ -69,12 +69,12 @@ def in_order(
     skeleton: Skeleton,
     channels: str,                       # 'xyz', 'xy' or 'xys'
     persons: int,                        # M
-    axes: tuple[str, ...]|None = None,   # of x; None: time joint space, or time person joint space
+    axes: tuple[str, ...]|None = None,   # of x; None: (T, V, C) or (T, M, V, C), and (): the same, unasked
 ) -> np.ndarray:                         # (T, any number of bodies, V, C)
     "An array's axes in our order; `MsagcnError` where its shape does not fit, or fits two orders."
     V, C = skeleton.V, len(channels)
     order = axes or _OURS.get(x.ndim)
-    others = [] if axes or order is None else _other_readings(x.shape, V, C, persons)
+    others = [] if axes is not None or order is None else _other_readings(x.shape, V, C, persons)
     def wrong(why): return MsagcnError(f'{where}: an array {"×".join(map(str, x.shape))}{why}')
     if axes and len(axes) != x.ndim:
         raise wrong(f' has {x.ndim} axes, not the {len(axes)} of axes: {" ".join(axes)}')

@@ -75,7 +75,8 @@ def load_weights(path, device='cpu') -> tuple[torch.nn.Module, dict]:
 # %% ../nbs/57_weights.ipynb #d76323f0
 def _read_published(path, skeleton, channels, M, image) -> np.ndarray:      # (T, M, V, C) float32
     "A clip for weights of published data: zeros stay zeros, joints that are NaN are filled in 3D and (0, 0) in 2D."
-    x = read_coordinates(path, skeleton, channels, M, Reading(missing='nan'))
+    axes = () if M == len(channels) else None                               # sizes that fit two orders: ours, as ever
+    x = read_coordinates(path, skeleton, channels, M, Reading(axes, 'nan'))
     if channels == 'xyz': return _filled_bodies(x, skeleton).astype(np.float32)
     x[(x[..., :2] == 0).all(-1), :2] = np.nan
     return np.nan_to_num(unit_xy(x, image)).astype(np.float32)

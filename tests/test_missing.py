@@ -271,6 +271,26 @@ def test_it_is_counted_said_and_read_again_alike(tmp_path, capsys):
         assert main(['predict', str(file), '--weights', str(next((tmp_path / 'runs').glob('*/weights.safetensors')))]) == 0
 
 
+def test_weights_of_before_read_clips_as_before(tmp_path):
+    "Weights that say nothing of a reading: published data, or own clips of an earlier version. Zeros stay, nothing is cut."
+    x = motion(0, np.random.default_rng(0), 30)
+    two = np.stack([x, x + 1], 1)
+    two[:3], two[10:12, 1], two[20, 0, 4] = 0, 0, 0
+    about = dict(shape=[3, 8, 7, 2], skeleton=dict(name='own', joints=JOINTS, parents=PARENTS, centre=0), channels='xyz', feed='nw_ucla',
+                 image=None, parameters=dict(benchmark='own'))
+    np.save(tmp_path / 'a.npy', two)
+    assert np.array_equal(read_one(tmp_path / 'a.npy', about), two.astype(np.float32))
+    nan = two.copy()
+    nan[20, 0, 4], nan[10:12, 1] = np.nan, np.nan
+    np.save(tmp_path / 'a.npy', nan)
+    got = read_one(tmp_path / 'a.npy', about)
+    assert np.allclose(got[20, 0, 4], (two[19, 0, 4] + two[21, 0, 4])/2) and not got[10:12, 1].any() and len(got) == 30
+    flat = np.where(two[..., 2:] > 0, two[..., :2] + 5, 0)
+    np.save(tmp_path / 'a.npy', flat)
+    got = read_one(tmp_path / 'a.npy', about | dict(shape=[2, 8, 7, 2], channels='xy', feed='mmaction2', image=[10, 10]))
+    assert np.array_equal(got, np.where(flat == 0, 0, flat/5 - 1).astype(np.float32))
+
+
 def test_real_landmarks_with_empty_cells():
     folder = need(SHARED / 'data/real/mediapipe_real', 'landmarks of MediaPipe')
     for name in ('sports2d_demo', 'pose2sim_single_cam01'):
