@@ -8,6 +8,7 @@ __all__ = ['CHANNELS', 'PARTS', 'Description', 'read_description', 'unit_xy', 'r
 
 # %% ../nbs/27_custom.ipynb #8fd9675a
 import csv, difflib, re, tokenize, zipfile, zlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,9 @@ import numpy as np
 import yaml
 
 from .clips import Clips
-from .core import MsagcnError, Progress, content_hash, read_json
+from .core import MsagcnError, Progress, content_hash
+from .detections import COUNTED, in_slots
+from .estimators import frame_files, read_people
 from .missing import (FILLS, RULES, Missing, Reading, axes_from, fill, in_order, missing_note,
                             reading_note, with_nan)
 from .skeleton import SKELETONS, Skeleton, skeleton_note, tree_skeleton
@@ -163,75 +166,10 @@ def _from_csv(path, skeleton, channels, persons):
     return _first(x[:, None], persons)
 
 # %% ../nbs/27_custom.ipynb #4894cddd
-_WORLD = ('pose_world_landmarks', 'poseWorldLandmarks', 'worldLandmarks')
-_PICTURE = ('pose_landmarks', 'poseLandmarks', 'landmarks')
-_LONGEST = 1_000_000
-
-def _person(
-    where: str,              # file and frame
-    points, scores,          # V × 2 or 3 and V numbers, or None
-    skeleton: Skeleton, channels: str,
-) -> tuple[float, np.ndarray]:   # mean score (0 without scores), (V, C)
-    n = len(channels.removesuffix('s'))
-    try:
-        points = np.array(points, dtype=np.float64)
-        scores = None if scores is None else np.array(scores, dtype=np.float64)
-    except (ValueError, TypeError, OverflowError): raise MsagcnError(f'{where}: keypoints that are not numbers') from None
-    if points.shape != (skeleton.V, n):
-        raise MsagcnError(f'{where}: keypoints are {"×".join(map(str, points.shape))}, not {skeleton.V}×{n} '
-                          f'({skeleton.name}, channels {channels})')
-    if scores is None and channels == 'xys': raise MsagcnError(f'{where}: no scores, which channels xys wants')
-    if scores is not None and scores.shape != (skeleton.V,):
-        raise MsagcnError(f'{where}: {scores.size} scores for {skeleton.V} joints')
-    for a in (points, scores):
-        if a is not None and not np.isfinite(a).all(): raise MsagcnError(f'{where}: keypoints or scores that are NaN or infinite')
-    return (0. if scores is None else scores.mean()), np.column_stack([points, scores]) if channels == 'xys' else points
-
-def _mmpose(path, frames):                    # yields (frame, points, scores)
-    ids = [f.get('frame_id', t) if isinstance(f, dict) else t for t, f in enumerate(frames)]
-    if any(type(i) is not int for i in ids) or any(b <= a for a, b in zip(ids, ids[1:])):
-        raise MsagcnError(f'{path}: frame_id are not whole numbers, each larger than the one before')
-    if ids[-1] - ids[0] >= _LONGEST: raise MsagcnError(f'{path}: frame_id run from {ids[0]} to {ids[-1]}')
-    yield ids[-1] - ids[0], None, None        # so long it is, also if nobody is in the last frame
-    for i, f in zip(ids, frames):
-        instances = (f.get('instances') if isinstance(f, dict) else f) or []
-        for p in instances if isinstance(instances, list) else [None]:
-            if not isinstance(p, dict) or 'keypoints' not in p:
-                raise MsagcnError(f'{path}: frame {i}: an instance without keypoints')
-            yield i - ids[0], p['keypoints'], p.get('keypoint_scores')
-
-def _mediapipe(path, frames, channels):       # the same
-    names = (*_WORLD, *_PICTURE) if channels == 'xyz' else _PICTURE
-    key = next((k for k in names if any(isinstance(f, dict) and f.get(k) for f in frames)), None)
-    if key is None: raise MsagcnError(f"{path}: no frame has landmarks for channels {channels} ({', '.join(names)})")
-    yield len(frames) - 1, None, None
-    for t, f in enumerate(frames):
-        people = f.get(key) if isinstance(f, dict) else None
-        if isinstance(people, dict): people = people.get('landmark')          # a message of the older interface
-        if not people: continue
-        for p in people if isinstance(people, list) and isinstance(people[0], list) else [people]:
-            try: points, scores = [[l[c] for c in channels.removesuffix('s')] for l in p], [l.get('visibility') for l in p]
-            except (TypeError, KeyError, AttributeError):
-                raise MsagcnError(f'{path}: frame {t}: landmarks are not a list of x, y, z, visibility') from None
-            yield t, points, None if None in scores else scores
-
-def _from_json(path, skeleton, channels, persons):
-    try: data = read_json(path)
-    except RecursionError as e: raise MsagcnError(f'{path}: not JSON that can be read (nested too deep)') from e
-    frames = data.get('instance_info') if isinstance(data, dict) else data
-    if not isinstance(frames, list) or not all(f is None or isinstance(f, (dict, list)) for f in frames):
-        raise MsagcnError(f"{path}: neither MMPose's nor MediaPipe's frames (a list, or instance_info)")
-    if not frames: raise MsagcnError(f'{path}: zero frames')
-    keys = {k for f in frames if isinstance(f, dict) for k in f}
-    if 'instances' in keys or any(isinstance(f, list) for f in frames): found = _mmpose(path, frames)
-    elif keys & {*_WORLD, *_PICTURE}: found = _mediapipe(path, frames, channels)
-    elif 'keypoints' in keys: raise MsagcnError(f'{path}: a list of people without frames; frames are wanted, each with its instances')
-    else: raise MsagcnError(f"{path}: neither MMPose's nor MediaPipe's frames: no instances and no landmarks")
-    people = [[] for _ in range(next(found)[0] + 1)]
-    for t, points, scores in found: people[t].append(_person(f'{path}: frame {t}', points, scores, skeleton, channels))
-    x = np.full((len(people), persons, skeleton.V, len(channels)), np.nan)
-    for t, group in enumerate(people):
-        for m, (_, p) in enumerate(sorted(group, key=lambda p: -p[0])[:persons]): x[t, m] = p
+def _from_people(path, skeleton, channels, persons, image=None, counts=None):
+    T, people = read_people(path, skeleton, channels, image)
+    x, counted = in_slots(T, people, persons, skeleton.V, channels, image)
+    if counts is not None: counts.update(counted)
     return x
 
 # %% ../nbs/27_custom.ipynb #b6b1ca4d
@@ -248,22 +186,26 @@ def unit_xy(
         middle, half = (low + high)/2, (high - low).max()/2 or 1
     return np.concatenate([(xy - middle)/half, x[..., 2:]], -1)
 
-_READERS = {'.npy': _from_numpy, '.npz': _from_numpy, '.csv': _from_csv, '.json': _from_json}
+_READERS = {'.npy': _from_numpy, '.npz': _from_numpy, '.csv': _from_csv, '.json': _from_people}
 
 def read_coordinates(
-    path,                                   # .npy, .npz, .csv or .json
+    path,                                   # .npy, .npz, .csv or .json, or a folder with a .json for each frame
     skeleton: Skeleton,
     channels: str = 'xyz',                  # 'xyz', 'xy' or 'xys'
     persons: int = 1,                       # M: fewer are absent, more are left out
     reading: Reading = Reading(),           # order of axes, what is missing
+    *,
+    image: tuple[float, float]|None = None, # width and height; fractions of the picture become pixels
+    counts: Counter|None = None,            # what happened to people in the file is added, by `COUNTED`
 ) -> np.ndarray:                            # (T, M, V, C) of the file; NaN, with score 0, where a joint is missing
     "One clip, checked: V and C as wanted, at least one frame, none infinite, somebody in it."
     path = Path(path)
-    reader = _READERS.get(path.suffix.lower())
+    folder = path.is_dir()
+    reader = _from_people if folder else _READERS.get(path.suffix.lower())
     if reader is None: raise MsagcnError(f"{path}: ending '{path.suffix}' is not one of {', '.join(_READERS)}")
-    if not path.is_file(): raise MsagcnError(f'{path}: no such file')
-    extra = [reading.axes] if reader is _from_numpy else []
-    x = reader(path, skeleton, channels, persons, *extra)
+    if not folder and not path.is_file(): raise MsagcnError(f'{path}: no such file')
+    extra = {_from_numpy: dict(axes=reading.axes), _from_people: dict(image=image, counts=counts)}.get(reader, {})
+    x = reader(path, skeleton, channels, persons, **extra)
     if len(x) == 0: raise MsagcnError(f'{path}: zero frames')
     bad = np.abs(x) > np.finfo(np.float32).max
     if bad.any(): raise MsagcnError(f'{path}: coordinates that are infinite (frame {np.argwhere(bad)[0][0]})')
@@ -279,9 +221,10 @@ def read_filled(
     persons: int = 1,
     image: tuple[float, float]|None = None, # width and height, for xy and xys
     reading: Reading = Reading(),
+    counts: Counter|None = None,
 ) -> tuple[np.ndarray, Missing]:            # (T, M, V, C) float32, x and y in 2D about -1 ... 1; what was missing
     "The same, ready to be stored: what is missing is filled, frames at the ends without anybody are cut."
-    x = read_coordinates(path, skeleton, channels, persons, reading)
+    x = read_coordinates(path, skeleton, channels, persons, reading, image=image, counts=counts)
     if channels != 'xyz': x = unit_xy(x, image)
     x, missing = fill(x, skeleton, channels, reading.fill)
     return x.astype(np.float32), missing
@@ -298,19 +241,26 @@ def read_clip_file(
     return read_filled(path, skeleton, channels, persons, image, reading)[0]
 
 # %% ../nbs/27_custom.ipynb #1ae262a2
-def _by_folder(d):                            # (file, class, part, subject)
+def _inside(folder): return sorted(p for p in folder.iterdir() if not p.name.startswith('.'))
+
+def _clips_of(part):                          # (file or folder of frames, class) of train, val or test
+    for group in _inside(part):
+        if not group.is_dir(): raise MsagcnError(f'{group}: not in a folder of its class ({part.name}/<class>/<clip>)')
+        for clip in _inside(group):
+            if clip.is_dir() and not frame_files(clip):
+                raise MsagcnError(f'{clip}: not a clip; a folder that is one has a JSON file for each frame in it')
+            yield clip, group.name
+
+def _by_folder(d):                            # (file or folder, class, part, subject)
     for part in ('train', 'test'):
         if not (d.clips/part).is_dir():
             raise MsagcnError(f'{d.clips}: no folder {part} (clips stand in <part>/<class>/, or a table lists them)')
     rows = []
     for part in PARTS:
-        for file in sorted((d.clips/part).rglob('*')):
-            inner = file.relative_to(d.clips/part).parts
-            if file.is_dir() or any(n.startswith('.') for n in inner): continue
-            if len(inner) != 2: raise MsagcnError(f'{file}: not in a folder of its class ({part}/<class>/<clip>)')
-            if d.classes and inner[0] not in d.classes:
-                raise MsagcnError(f"{file}: class '{inner[0]}' is not one of {', '.join(d.classes)}")
-            rows.append((file, inner[0], part, ''))
+        for clip, label in _clips_of(d.clips/part) if (d.clips/part).is_dir() else ():
+            if d.classes and label not in d.classes:
+                raise MsagcnError(f"{clip}: class '{label}' is not one of {', '.join(d.classes)}")
+            rows.append((clip, label, part, ''))
     return rows
 
 def _by_table(d):                             # the same
@@ -326,8 +276,10 @@ def _by_table(d):                             # the same
         if not row['file'] or not row['label']: raise wrong('no file or no label')
         if d.classes and row['label'] not in d.classes:
             raise wrong(f"class '{row['label']}' is not one of {', '.join(d.classes)}")
-        if not (d.clips/row['file']).is_file(): raise wrong(f"{d.clips/row['file']}: no such file")
-        rows.append((d.clips/row['file'], row['label'], row['part'], row.get('subject', '')))
+        clip = d.clips/row['file']
+        if clip.is_dir() and not frame_files(clip): raise wrong(f'{clip}: a folder without JSON files of frames')
+        if not clip.exists(): raise wrong(f'{clip}: no such file')
+        rows.append((clip, row['label'], row['part'], row.get('subject', '')))
     return rows
 
 def _numbered(subjects):                      # words -> int64, 0 for an empty one
@@ -336,34 +288,49 @@ def _numbered(subjects):                      # words -> int64, 0 for an empty o
     number = {'': 0} | {s: int(s) if whole else i for i, s in enumerate(words, 1)}
     return np.array([number[s] for s in subjects], dtype=np.int64)
 
+def _name(clip): return clip.name if clip.is_dir() else clip.stem
+
+def _check_names(names, rows):                # each clip is in one part and has a name of its own
+    seen = {}
+    for name, (file, _, part, _) in zip(names, rows):
+        other, its_part = seen.setdefault(name, (file, part))
+        if other is file: continue
+        if its_part != part: raise MsagcnError(f"{file}: clip '{name}' is in two parts, {its_part} ({other}) and {part}")
+        raise MsagcnError(f"{file}: the name '{name}' was there before ({other}); each clip needs its own")
+
+def _read_all(d, names, files):               # frames of each clip; notes for the manifest
+    frames, missing, people = [], [], {what: {} for what in COUNTED}
+    with Progress(len(files), 'reading') as bar:
+        for name, file in zip(names, files):
+            counts = Counter()
+            x, found = read_filled(file, d.skeleton, d.channels, d.persons, d.image, d.reading, counts)
+            frames.append(x)
+            missing.append(found)
+            for what in COUNTED:
+                if counts[what]: people[what][name] = counts[what]
+            bar.step()
+    notes = dict(reading=reading_note(d.reading), missing=missing_note(sum(missing[1:], missing[0]), d.skeleton))
+    if any(people.values()): notes['people'] = people
+    return frames, notes
+
 def read_custom(
     path,                    # the YAML
     benchmark: str,          # the name that the set shall have
 ) -> Clips:
     "Read, check and fill all clips of a description; the first bad one stops with a line that names it."
     d = read_description(path)
-    rows, seen = _by_table(d) if d.table else _by_folder(d), {}
+    rows = sorted(_by_table(d) if d.table else _by_folder(d), key=lambda r: _name(r[0]))
+    names = [_name(r[0]) for r in rows]
     for part in ('train', 'test'):
         if not any(r[2] == part for r in rows): raise MsagcnError(f'{d.table or d.clips/part}: no clips to {part}')
-    for file, _, part, _ in rows:
-        other, its_part = seen.setdefault(file.stem, (file, part))
-        if other is file: continue
-        if its_part != part: raise MsagcnError(f"{file}: clip '{file.stem}' is in two parts, {its_part} ({other}) and {part}")
-        raise MsagcnError(f"{file}: the name '{file.stem}' was there before ({other}); each clip needs its own")
+    _check_names(names, rows)
     classes = list(d.classes or sorted({r[1] for r in rows}))
     for c in classes:
         if not any(r[1:3] == (c, 'train') for r in rows):
             raise MsagcnError(f"{d.table or d.clips/'train'}: no clips of class '{c}' to train")
-    rows, frames, missing = sorted(rows, key=lambda r: r[0].stem), [], []
-    with Progress(len(rows), 'reading') as bar:
-        for file, *_ in rows:
-            x, found = read_filled(file, d.skeleton, d.channels, d.persons, d.image, d.reading)
-            frames.append(x)
-            missing.append(found)
-            bar.step()
-    notes = dict(reading=reading_note(d.reading), missing=missing_note(sum(missing[1:], missing[0]), d.skeleton))
     files, labels, parts, subjects = zip(*rows)
+    frames, notes = _read_all(d, names, files)
     labels = np.array([classes.index(l) for l in labels])
-    return Clips(benchmark, skeleton_note(d.skeleton), classes, [f.stem for f in files], labels, _numbered(subjects), list(parts),
+    return Clips(benchmark, skeleton_note(d.skeleton), classes, names, labels, _numbered(subjects), list(parts),
                  [content_hash(x) for x in frames], np.array([len(x) for x in frames]), np.concatenate(frames), d.channels,
                  'nw_ucla' if d.channels == 'xyz' else 'mmaction2', list(d.image) if d.image else None, notes)

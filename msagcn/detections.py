@@ -6,7 +6,7 @@
 __all__ = ['KNOWN', 'DRAWN', 'SURE', 'FEW', 'EDGE', 'FAINT', 'TO_OTHERS', 'LONGEST', 'COUNTED', 'Person', 'numbers',
            'person_from', 'nobodies', 'check_span', 'numbered_names', 'in_slots', 'people_in_words']
 
-# %% ../nbs/13_detections.ipynb #c15c68db
+# %% ../nbs/13_detections.ipynb #87223e2e
 from collections import Counter
 from dataclasses import dataclass, replace
 
@@ -16,7 +16,7 @@ from .core import MsagcnError
 from .people import link, ranked
 from .skeleton import Skeleton
 
-# %% ../nbs/13_detections.ipynb #5913fdfb
+# %% ../nbs/13_detections.ipynb #5f7c0282
 @dataclass(frozen=True, eq=False)
 class Person:
     "One person in one frame."
@@ -62,8 +62,9 @@ def person_from(
     scores = None if scores is None else numbers(where, scores, 'scores')
     if points.shape != (skeleton.V, n):
         known = KNOWN.get(len(points), '') if points.ndim == 2 and len(points) != skeleton.V else ''
-        raise MsagcnError(f'{where}: keypoints are {"×".join(map(str, points.shape)) or "a number"}{known and f" ({known})"}, not {skeleton.V}×{n} '
-                          f'({skeleton.name}, channels {channels})')
+        size = '×'.join(map(str, points.shape)) or 'a number'
+        raise MsagcnError(f'{where}: keypoints are {size}, not {skeleton.V}×{n} '
+                          f'({skeleton.name}, channels {channels}{known and f"; {len(points)} joints {known}"})')
     if scores is None and channels == 'xys': raise MsagcnError(f'{where}: no scores, which channels xys wants')
     if scores is not None and scores.shape != (skeleton.V,):
         raise MsagcnError(f'{where}: {scores.size} scores for {skeleton.V} joints')
@@ -74,7 +75,7 @@ def person_from(
         scores = np.where(lost, 0, scores)
     return Person(frame, np.where(lost[:, None], np.nan, points), scores, **more)
 
-# %% ../nbs/13_detections.ipynb #18f175f5
+# %% ../nbs/13_detections.ipynb #a3bfae61
 DRAWN, SURE, FEW = .3, .5, .25           # scores: MMPose draws from here; a joint that is surely there; part of the joints
 EDGE = .05                               # of the picture: how far from its sides the box of nobody may end
 FAINT, TO_OTHERS = .1, .25               # without a box: no joint so sure; the mean to that of the clip's surest people
@@ -104,7 +105,7 @@ def nobodies(
         return whole and p.sure < DRAWN and (p.scores >= SURE).mean() <= FEW
     return [bool(nobody(p)) for p in people]
 
-# %% ../nbs/13_detections.ipynb #c81b2907
+# %% ../nbs/13_detections.ipynb #a55cd218
 LONGEST = 1_000_000                      # frames of a clip
 
 def check_span(path, what: str, first: int, last: int) -> int:
@@ -133,7 +134,7 @@ def numbered_names(names: list[str]) -> tuple[dict[str, int], bool]:     # frame
     if frames and len(set(frames.values())) == len(frames): return frames, True
     return {n: t for t, n in enumerate(sorted(split, key=_in_order))}, False
 
-# %% ../nbs/13_detections.ipynb #1391f513
+# %% ../nbs/13_detections.ipynb #1e6162d4
 COUNTED = ('uncertain', 'nobody', 'left out')
 
 def in_slots(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['in_pixels', 'read_people', 'frame_files']
 
-# %% ../nbs/15_estimators.ipynb #81655400
+# %% ../nbs/15_estimators.ipynb #57ba1cdc
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from .core import MsagcnError, read_json
 from .detections import Person, check_span, numbered_names, person_from
 from .skeleton import Skeleton
 
-# %% ../nbs/15_estimators.ipynb #83f6c968
+# %% ../nbs/15_estimators.ipynb #37d6d3ca
 def _id(value, first=0):                 # a whole number from `first`, or a name; anything else is no id
     while isinstance(value, list) and len(value) == 1: value = value[0]
     if isinstance(value, str): return value or None
@@ -62,7 +62,7 @@ def _parts(where: str, p) -> dict:       # points, scores, and further fields of
         return dict(points=points, scores=scores, id=_id(p.get('idx'), 1))
     return dict(points=k, scores=p.get('keypoint_scores'), box=_box(p.get('bbox')), id=_id(p.get('track_id')), guessed=True)
 
-# %% ../nbs/15_estimators.ipynb #29642da3
+# %% ../nbs/15_estimators.ipynb #7b1da748
 def _rising(path, what, ids):            # frame numbers, each larger than the one before
     if any(type(i) is not int for i in ids) or any(b <= a for a, b in zip(ids, ids[1:])):
         raise MsagcnError(f'{path}: {what} are not whole numbers, each larger than the one before')
@@ -118,7 +118,7 @@ def _frames(path, data) -> list[tuple[int, list]]:
     if 'keypoints' in keys: raise MsagcnError(f'{path}: a list of people without frames; frames are wanted, each with its people')
     raise MsagcnError(f'{path}: neither of {_FORMS}: no instances and no landmarks')
 
-# %% ../nbs/15_estimators.ipynb #7822fffc
+# %% ../nbs/15_estimators.ipynb #401cc829
 _WORLD = ('pose_world_landmarks', 'poseWorldLandmarks', 'worldLandmarks')
 _PICTURE = ('pose_landmarks', 'poseLandmarks', 'landmarks')
 
@@ -153,7 +153,7 @@ def _mediapipe(path, frames, skeleton, channels) -> list[Person]:
     return [person_from(where, t, points, None if blind else scores, skeleton, channels, place=place)
             for where, t, points, scores, place in found]
 
-# %% ../nbs/15_estimators.ipynb #3bcbff64
+# %% ../nbs/15_estimators.ipynb #a9eb4073
 _FLAT = {'pose', 'pose_keypoints_2d', 'pose_keypoints', 'image_id'}      # fields of people without z
 
 def _has_depth(p): return not (isinstance(p, dict) and (isinstance(p.get('keypoints'), dict) or _FLAT & p.keys()))
@@ -195,7 +195,7 @@ def read_people(
     else: T, people = _people(path, _folder(path) if path.is_dir() else _frames(path, data), skeleton, channels)
     return T, in_pixels(people, image)
 
-# %% ../nbs/15_estimators.ipynb #e4723ef9
+# %% ../nbs/15_estimators.ipynb #ae6c6355
 def frame_files(folder) -> list[Path]:
     "The JSON files that stand in a folder itself; none where it is no clip."
     return sorted(p for p in Path(folder).iterdir() if p.suffix.lower() == '.json' and not p.name.startswith('.') and p.is_file())

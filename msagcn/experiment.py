@@ -23,6 +23,7 @@ from .clips import Clips, equal_content, leaked, load_clips, save_clips, split
 from .core import MsagcnError, machine, pick_device, read_json, write_json, write_text
 from .ctr_gcn import read_npz, write_npz
 from .custom import read_custom
+from .detections import people_in_words
 from .distributed import gather, launch, place, start, torchrun_command, world
 from .evaluate import Scores, predict, save_scores, topk
 from .feed import FedStore, batch, fed_store
@@ -96,6 +97,7 @@ def findings(
     if 'missing' in notes:
         words.append(missing_words(notes['missing'], notes['reading']['fill']))
         if notes['missing']['clips']: tables['missing joints'] = _missing_table(notes['missing'])
+    if notes.get('people'): words.append(people_in_words(notes['people']))
     if 'checkpoints' in notes:
         rows = [(what, '–' if wanted is None else wanted, found, '' if wanted in (None, found) else 'differs') for what, wanted, found in notes['checkpoints']]
         tables['counts'] = pd.DataFrame(rows, columns=['', 'expected', 'found', ' '])
@@ -278,7 +280,7 @@ def data_note(reports_dir, benchmark: str, data_hash: str) -> Path:
 
 def write_data_note(reports_dir, benchmark: str, clips: Clips) -> None:
     "Write it; several runs share it, and may end together."
-    known = {k: v for k, v in clips.notes.items() if k in ('pad_actor', 'largest_error', 'checkpoints', 'warning', 'missing', 'reading')}
+    known = {k: v for k, v in clips.notes.items() if k in ('pad_actor', 'largest_error', 'checkpoints', 'warning', 'missing', 'reading', 'people')}
     refused = [dict(name=r['name'], cause=r['cause']) for r in clips.notes.get('refused', ())]
     path = data_note(reports_dir, benchmark, clips.data_hash)
     with locked(path.parent):

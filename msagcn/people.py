@@ -6,10 +6,10 @@
 __all__ = ['GATE', 'WIDENS', 'WIDEST', 'CLOSE', 'LEAP', 'JUST_NOW', 'LONG_GAP', 'FORGOTTEN', 'centres', 'body_sizes', 'distances',
            'link', 'ranked']
 
-# %% ../nbs/11_people.ipynb #f6f153ed
+# %% ../nbs/11_people.ipynb #166fa00b
 import numpy as np
 
-# %% ../nbs/11_people.ipynb #ac0a6804
+# %% ../nbs/11_people.ipynb #613839ea
 def centres(poses: np.ndarray) -> np.ndarray:        # (n, V, D), NaN where a joint is missing -> (n, D)
     "The median place of the joints that were found; each pose has one at least."
     return np.nanmedian(poses, 1)
@@ -36,7 +36,7 @@ def distances(
     if not few.any(): return mean
     return np.where(few, np.linalg.norm(centres(a)[:, None] - centres(b)[None], axis=-1)/size, mean)
 
-# %% ../nbs/11_people.ipynb #7f446dc0
+# %% ../nbs/11_people.ipynb #53d1ee72
 GATE, WIDENS, WIDEST = .5, .05, 1.       # bodies: how far from the expected place; more for each frame of a gap; at most
 CLOSE = .1                               # bodies: another candidate so little further away makes a link uncertain
 LEAP, JUST_NOW = 1.5, 3                  # bodies: so far goes a link that nothing else claims; frames since the person was seen
@@ -78,7 +78,7 @@ class _Tracks:
         "Whether ids allow pose i to be person k: a new id only if the person's own are over."
         return self.ids[i] is None or self.until[k] < self.frames[i]
 
-# %% ../nbs/11_people.ipynb #0657a4fa
+# %% ../nbs/11_people.ipynb #b2821892
 def _usable(frames, ids):                # an id that is there twice in a frame is none
     seen, bad = set(), set()
     for at in zip(frames.tolist(), ids):
@@ -132,7 +132,7 @@ def link(
         for i in [i for i in rest if person[i] < 0]: give(len(tracks.rows), i, False)
     return person, doubt
 
-# %% ../nbs/11_people.ipynb #063cc14b
+# %% ../nbs/11_people.ipynb #11bf7ee7
 def ranked(
     person: np.ndarray,          # (n,) as `link` numbers them
     sure: np.ndarray,            # (n,) how sure each pose is, from 0
