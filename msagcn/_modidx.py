@@ -733,6 +733,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'msagcn.people._Tracks.add': ('people.html#_tracks.add', 'msagcn/people.py'),
                                'msagcn.people._Tracks.distances': ('people.html#_tracks.distances', 'msagcn/people.py'),
                                'msagcn.people._Tracks.may': ('people.html#_tracks.may', 'msagcn/people.py'),
+                               'msagcn.people._Tracks.may_leap': ('people.html#_tracks.may_leap', 'msagcn/people.py'),
                                'msagcn.people._by_distance': ('people.html#_by_distance', 'msagcn/people.py'),
                                'msagcn.people._gate': ('people.html#_gate', 'msagcn/people.py'),
                                'msagcn.people._match': ('people.html#_match', 'msagcn/people.py'),

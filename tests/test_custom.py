@@ -158,19 +158,20 @@ def test_2d_sets_go_to_the_feed_for_2d(tmp_path):
     assert (clips.frames[..., 2] == .75).all()
 
 
-def test_the_surest_people_come_first_in_each_frame_and_nobody_is_tracked(tmp_path):
-    rng = np.random.default_rng(5)
-    def person(score): return dict(keypoints=rng.uniform(1, 9, (17, 2)).tolist(), keypoint_scores=[score]*17)
-    a, b, c, d = (person(s) for s in (.2, .9, .5, .2))
-    video = [dict(frame_id=3, instances=[a, b, c, d]), dict(frame_id=6, instances=[c]), dict(frame_id=7, instances=[d, a])]
+def test_the_surest_people_come_first_and_stay_in_their_slots(tmp_path):
+    shape = np.random.default_rng(5).uniform(0, 9, (17, 2))
+    def person(x, score): return dict(keypoints=(shape + [x, 1]).tolist(), keypoint_scores=[score]*17)
+    first = [person(x, s) for x, s in ((100, .2), (200, .9), (300, .5), (400, .2))]
+    video = [dict(frame_id=3, instances=first), dict(frame_id=6, instances=[person(301, .8)]),
+             dict(frame_id=7, instances=[person(302, .4), person(201, .7), person(401, .5)])]
     (tmp_path / 'a.json').write_text(json.dumps(video))
     x = unit_xy(read_coordinates(tmp_path / 'a.json', COCO17, 'xys', 2), (2, 2))
     assert x.shape == (5, 2, 17, 3) and np.isnan(x[1:3, ..., :2]).all() and np.isnan(x[3, 1, :, :2]).all() and not x[1:3, ..., 2].any()
-    want = [[b, c], None, None, [c], [d, a]]                                   # equal scores: as they were listed
+    want = [[(300, .5), (200, .9)], None, None, [(301, .8)], [(302, .4), (201, .7)]]      # 1.7 in all, and 1.6
     for t, group in enumerate(want):
-        for m, p in enumerate(group or []):
-            assert np.allclose(x[t, m, :, :2], np.array(p['keypoints']) - 1, atol=1e-6)
-            assert np.allclose(x[t, m, :, 2], p['keypoint_scores'])
+        for m, (at, score) in enumerate(group or []):
+            assert np.allclose(x[t, m, :, :2], shape + [at, 1] - 1, atol=1e-6)
+            assert np.allclose(x[t, m, :, 2], score)
 
 
 def test_world_landmarks_are_taken_for_3d_alone(tmp_path):
