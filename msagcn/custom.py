@@ -204,7 +204,9 @@ def read_coordinates(
     reader = _from_people if folder else _READERS.get(path.suffix.lower())
     if reader is None: raise MsagcnError(f"{path}: ending '{path.suffix}' is not one of {', '.join(_READERS)}")
     if not folder and not path.is_file(): raise MsagcnError(f'{path}: no such file')
-    extra = {_from_numpy: dict(axes=reading.axes), _from_people: dict(image=image, counts=counts)}.get(reader, {})
+    extra = {}
+    if reader is _from_numpy: extra = dict(axes=reading.axes)
+    if reader is _from_people: extra = dict(image=image, counts=counts)
     x = reader(path, skeleton, channels, persons, **extra)
     if len(x) == 0: raise MsagcnError(f'{path}: zero frames')
     bad = np.abs(x) > np.finfo(np.float32).max
@@ -245,7 +247,8 @@ def _inside(folder): return sorted(p for p in folder.iterdir() if not p.name.sta
 
 def _clips_of(part):                          # (file or folder of frames, class) of train, val or test
     for group in _inside(part):
-        if not group.is_dir(): raise MsagcnError(f'{group}: not in a folder of its class ({part.name}/<class>/<clip>)')
+        if not group.is_dir():
+            raise MsagcnError(f'{group}: not in a folder of its class ({part.name}/<class>/<clip>)')
         for clip in _inside(group):
             if clip.is_dir() and not frame_files(clip):
                 raise MsagcnError(f'{clip}: not a clip; a folder that is one has a JSON file for each frame in it')
@@ -295,7 +298,8 @@ def _check_names(names, rows):                # each clip is in one part and has
     for name, (file, _, part, _) in zip(names, rows):
         other, its_part = seen.setdefault(name, (file, part))
         if other is file: continue
-        if its_part != part: raise MsagcnError(f"{file}: clip '{name}' is in two parts, {its_part} ({other}) and {part}")
+        if its_part != part:
+            raise MsagcnError(f"{file}: clip '{name}' is in two parts, {its_part} ({other}) and {part}")
         raise MsagcnError(f"{file}: the name '{name}' was there before ({other}); each clip needs its own")
 
 def _read_all(d, names, files):               # frames of each clip; notes for the manifest

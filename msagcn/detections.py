@@ -6,7 +6,7 @@
 __all__ = ['KNOWN', 'DRAWN', 'SURE', 'FEW', 'EDGE', 'FAINT', 'TO_OTHERS', 'LONGEST', 'COUNTED', 'Person', 'numbers',
            'person_from', 'nobodies', 'check_span', 'numbered_names', 'in_slots', 'people_in_words']
 
-# %% ../nbs/13_detections.ipynb #87223e2e
+# %% ../nbs/13_detections.ipynb #6924e3c9
 from collections import Counter
 from dataclasses import dataclass, replace
 
@@ -16,45 +16,66 @@ from .core import MsagcnError
 from .people import link, ranked
 from .skeleton import Skeleton
 
-# %% ../nbs/13_detections.ipynb #5f7c0282
+# %% ../nbs/13_detections.ipynb #fc0300f7
 @dataclass(frozen=True, eq=False)
 class Person:
     "One person in one frame."
-    frame: int                   # from 0
-    points: np.ndarray           # (V, 2 or 3) float64, NaN where a joint is missing
-    scores: np.ndarray|None      # (V,) float64, 0 where a joint is missing; None: the file has none
-    box: tuple|None = None       # left, top, right, bottom
-    id: object = None            # who it is by the file's own tracking
-    place: np.ndarray|None = None    # (V, 2) where in the picture, if `points` do not say it
-    guessed: bool = False        # by a program that also finds somebody where nobody is
+
+    frame: int  # from 0
+    points: np.ndarray  # (V, 2 or 3) float64, NaN where a joint is missing
+    scores: np.ndarray | None  # (V,) float64, 0 where a joint is missing; None: the file has none
+    box: tuple | None = None  # left, top, right, bottom
+    id: object = None  # who it is by the file's own tracking
+    place: np.ndarray | None = None  # (V, 2) where in the picture, if `points` do not say it
+    guessed: bool = False  # by a program that also finds somebody where nobody is
 
     @property
-    def found(self) -> np.ndarray: "(V,) which joints were found."; return ~np.isnan(self.points[:, 0])
+    def found(self) -> np.ndarray:
+        "(V,) which joints were found."
+        return ~np.isnan(self.points[:, 0])
+
     @property
     def sure(self) -> float:
         "Mean score of the joints, or without scores the part of them that was found."
         return float((self.found if self.scores is None else self.scores).mean())
 
-KNOWN = {15: 'as in MPI', 17: 'as in COCO', 18: "as in OpenPose's COCO", 20: 'as in Kinect', 25: 'as in BODY_25', 26: 'as in Halpe-26',
-         33: 'as in MediaPipe', 133: 'as in COCO-WholeBody', 135: 'as in BODY_135', 136: 'as in Halpe-136'}
+
+KNOWN = {
+    15: 'as in MPI',
+    17: 'as in COCO',
+    18: "as in OpenPose's COCO",
+    20: 'as in Kinect',
+    25: 'as in BODY_25',
+    26: 'as in Halpe-26',
+    33: 'as in MediaPipe',
+    133: 'as in COCO-WholeBody',
+    135: 'as in BODY_135',
+    136: 'as in Halpe-136',
+}
+
 
 def numbers(where: str, values, what: str) -> np.ndarray:
     "An array of float64 from JSON; null is NaN, and what is no number is an error."
     try:
         x = np.array(values)
-        if x.dtype.kind not in 'iufO': raise ValueError
+        if x.dtype.kind not in 'iufO':
+            raise ValueError
         x = x.astype(np.float64)
-    except (ValueError, TypeError, OverflowError): raise MsagcnError(f'{where}: {what} that are not numbers') from None
-    if np.isinf(x).any() or (np.abs(x) > np.finfo(np.float32).max).any(): raise MsagcnError(f'{where}: {what} that are infinite')
+    except (ValueError, TypeError, OverflowError):
+        raise MsagcnError(f'{where}: {what} that are not numbers') from None
+    if np.isinf(x).any() or (np.abs(x) > np.finfo(np.float32).max).any():
+        raise MsagcnError(f'{where}: {what} that are infinite')
     return x
 
+
 def person_from(
-    where: str,                  # file and frame, for errors
+    where: str,  # file and frame, for errors
     frame: int,
-    points, scores,              # lists of V × 2 or 3 and V numbers; scores may be None
+    points,
+    scores,  # lists of V × 2 or 3 and V numbers; scores may be None
     skeleton: Skeleton,
-    channels: str,               # 'xyz', 'xy' or 'xys'
-    **more,                      # other fields of `Person`
+    channels: str,  # 'xyz', 'xy' or 'xys'
+    **more,  # other fields of `Person`
 ) -> Person:
     "A person, checked against the skeleton, its missing joints marked."
     n = len(channels.removesuffix('s'))
@@ -63,116 +84,166 @@ def person_from(
     if points.shape != (skeleton.V, n):
         known = KNOWN.get(len(points), '') if points.ndim == 2 and len(points) != skeleton.V else ''
         size = '×'.join(map(str, points.shape)) or 'a number'
-        raise MsagcnError(f'{where}: keypoints are {size}, not {skeleton.V}×{n} '
-                          f'({skeleton.name}, channels {channels}{known and f"; {len(points)} joints {known}"})')
-    if scores is None and channels == 'xys': raise MsagcnError(f'{where}: no scores, which channels xys wants')
+        raise MsagcnError(
+            f'{where}: keypoints are {size}, not {skeleton.V}×{n} '
+            f'({skeleton.name}, channels {channels}{known and f"; {len(points)} joints {known}"})'
+        )
+    if scores is None and channels == 'xys':
+        raise MsagcnError(f'{where}: no scores, which channels xys wants')
     if scores is not None and scores.shape != (skeleton.V,):
         raise MsagcnError(f'{where}: {scores.size} scores for {skeleton.V} joints')
     lost = np.isnan(points).any(1)
-    if n == 2: lost |= (points == 0).all(1)
+    if n == 2:
+        lost |= (points == 0).all(1)
     if scores is not None:
         lost |= ~(scores > 0)
         scores = np.where(lost, 0, scores)
     return Person(frame, np.where(lost[:, None], np.nan, points), scores, **more)
 
-# %% ../nbs/13_detections.ipynb #a3bfae61
-DRAWN, SURE, FEW = .3, .5, .25           # scores: MMPose draws from here; a joint that is surely there; part of the joints
-EDGE = .05                               # of the picture: how far from its sides the box of nobody may end
-FAINT, TO_OTHERS = .1, .25               # without a box: no joint so sure; the mean to that of the clip's surest people
+# %% ../nbs/13_detections.ipynb #22c50f84
+DRAWN, SURE, FEW = (
+    0.3,
+    0.5,
+    0.25,
+)  # scores: MMPose draws from here; a joint that is surely there; part of the joints
+EDGE = 0.05  # of the picture: how far from its sides the box of nobody may end
+FAINT, TO_OTHERS = 0.1, 0.25  # without a box: no joint so sure; the mean to that of the clip's surest people
 
-def _picture(people, image):             # width, height, or None
+
+def _picture(people, image):  # width, height, or None
     boxes = np.array([p.box for p in people if p.box is not None])
-    if not len(boxes): return None
+    if not len(boxes):
+        return None
     reach = boxes[:, 2:].max(0)
-    return image if image and (reach <= 1.05*np.array(image)).all() and (reach > .02*np.array(image)).all() else tuple(reach)
+    return (
+        image
+        if image and (reach <= 1.05 * np.array(image)).all() and (reach > 0.02 * np.array(image)).all()
+        else tuple(reach)
+    )
+
 
 def _fills(box, picture):
-    left, top, right, bottom = np.array(box)/[*picture, *picture]
+    left, top, right, bottom = np.array(box) / [*picture, *picture]
     return max(left, top) <= EDGE and min(right, bottom) >= 1 - EDGE
 
+
 def nobodies(
-    people: list[Person],        # of one clip
-    image=None,                  # width and height of the picture, where known
-) -> list[bool]:                 # for each whether it is nobody
+    people: list[Person],  # of one clip
+    image=None,  # width and height of the picture, where known
+) -> list[bool]:  # for each whether it is nobody
     "Who was not there: no joint was found, or the estimator guessed."
     picture = _picture(people, image)
-    usual = np.quantile([p.sure for p in people], .9) if people else 0
+    usual = np.quantile([p.sure for p in people], 0.9) if people else 0
+
     def nobody(p):
-        if not p.found.any(): return True
-        if not p.guessed or p.scores is None: return False
-        if p.box is None: return p.scores.max() < FAINT or p.scores.max() < DRAWN and p.sure < TO_OTHERS*usual
+        if not p.found.any():
+            return True
+        if not p.guessed or p.scores is None:
+            return False
+        if p.box is None:
+            return p.scores.max() < FAINT or p.scores.max() < DRAWN and p.sure < TO_OTHERS * usual
         whole = min(picture) > 0 and _fills(p.box, picture)
         return whole and p.sure < DRAWN and (p.scores >= SURE).mean() <= FEW
+
     return [bool(nobody(p)) for p in people]
 
-# %% ../nbs/13_detections.ipynb #a55cd218
-LONGEST = 1_000_000                      # frames of a clip
+# %% ../nbs/13_detections.ipynb #4ec84a91
+LONGEST = 1_000_000  # frames of a clip
+
 
 def check_span(path, what: str, first: int, last: int) -> int:
     "Frames from the first to the last number; an absurd span is an error."
-    if last - first >= LONGEST: raise MsagcnError(f'{path}: {what} run from {first} to {last}, more than {LONGEST:,} frames')
+    if last - first >= LONGEST:
+        raise MsagcnError(f'{path}: {what} run from {first} to {last}, more than {LONGEST:,} frames')
     return last - first + 1
 
-def _split_name(name):                   # 'walk_000012.png' -> ('walk_', '000012', '')
+
+def _split_name(name):  # 'walk_000012.png' -> ('walk_', '000012', '')
     stem, dot, end = name.rpartition('.')
     stem = stem if dot and 0 < len(end) <= 4 and not end.isdigit() else name
     digits = len(stem)
-    while digits and not stem[digits - 1] in '0123456789': digits -= 1
+    while digits and not stem[digits - 1] in '0123456789':
+        digits -= 1
     start = digits
-    while start and digits - start < 18 and stem[start - 1] in '0123456789': start -= 1
+    while start and digits - start < 18 and stem[start - 1] in '0123456789':
+        start -= 1
     return stem[:start], stem[start:digits], stem[digits:]
 
-def _in_order(name):                     # runs of digits by their value: '9.jpg' before '10.jpg'
-    runs = ''.join(c if c in '0123456789' else f'\0{c}\0' for c in name).split('\0')
-    return [(len(r.lstrip('0')), r.lstrip('0')) if r[:1] in tuple('0123456789') else (0, r) for r in runs], name
 
-def numbered_names(names: list[str]) -> tuple[dict[str, int], bool]:     # frame of each name; whether the names tell gaps
+def _in_order(name):  # runs of digits by their value: '9.jpg' before '10.jpg'
+    runs = ''.join(c if c in '0123456789' else f'\0{c}\0' for c in name).split('\0')
+    return [
+        (len(r.lstrip('0')), r.lstrip('0')) if r[:1] in tuple('0123456789') else (0, r) for r in runs
+    ], name
+
+
+def numbered_names(
+    names: list[str],
+) -> tuple[dict[str, int], bool]:  # frame of each name; whether the names tell gaps
     "Frame numbers of pictures by their names."
     split = {n: _split_name(n) for n in names}
     alike = len({(a, z) for a, _, z in split.values()}) == 1 and all(d for _, d, _ in split.values())
     frames = {n: int(d) for n, (_, d, _) in split.items()} if alike else {}
-    if frames and len(set(frames.values())) == len(frames): return frames, True
+    if frames and len(set(frames.values())) == len(frames):
+        return frames, True
     return {n: t for t, n in enumerate(sorted(split, key=_in_order))}, False
 
-# %% ../nbs/13_detections.ipynb #1e6162d4
+# %% ../nbs/13_detections.ipynb #296982d0
 COUNTED = ('uncertain', 'nobody', 'left out')
 
+
 def in_slots(
-    frames: int,                 # T
-    people: list[Person],        # in any order
-    persons: int,                # M
+    frames: int,  # T
+    people: list[Person],  # in any order
+    persons: int,  # M
     V: int,
     channels: str,
-    image=None,                  # width and height, where known
-) -> tuple[np.ndarray, Counter]: # (T, M, V, C) float64, missing NaN with score 0; counts by `COUNTED`
+    image=None,  # width and height, where known
+) -> tuple[np.ndarray, Counter]:  # (T, M, V, C) float64, missing NaN with score 0; counts by `COUNTED`
     "The M people who are seen longest and most surely, each in one slot from the first frame to the last."
     n, counts = len(channels.removesuffix('s')), Counter()
     x = np.full((frames, persons, V, len(channels)), np.nan)
-    if channels == 'xys': x[..., 2] = 0
+    if channels == 'xys':
+        x[..., 2] = 0
     absent = nobodies(people, image)
     counts['nobody'] = sum(absent)
     people = sorted((p for p, no in zip(people, absent) if not no), key=lambda p: p.frame)
-    if not people: return x, counts
+    if not people:
+        return x, counts
     at = np.array([p.frame for p in people])
     seen = all(p.place is not None and not np.isnan(p.place).all() for p in people)
     who, doubt = link(at, np.stack([p.place if seen else p.points for p in people]), [p.id for p in people])
     slot = np.argsort(ranked(who, np.array([p.sure for p in people])))[who]
     for p, m, uncertain in zip(people, slot, doubt):
-        if m >= persons: counts['left out'] += 1; continue
+        if m >= persons:
+            counts['left out'] += 1
+            continue
         counts['uncertain'] += int(uncertain)
         x[p.frame, m, :, :n] = p.points
-        if channels == 'xys': x[p.frame, m, :, 2] = p.scores
+        if channels == 'xys':
+            x[p.frame, m, :, 2] = p.scores
     return x, counts
 
+
 def people_in_words(
-    counted: dict,               # name of a count -> {clip: number}
+    counted: dict,  # name of a count -> {clip: number}
 ) -> str:
     "What preparation says of people: one sentence, or none."
+
     def say(what, one, many):
         clips = counted.get(what) or {}
         n = sum(clips.values())
-        return f"{n} {one if n == 1 else many} ({len(clips)} clip{'' if len(clips) == 1 else 's'})" if n else ''
-    said = [say('uncertain', 'link of a person from frame to frame was uncertain', 'links of people from frame to frame were uncertain'),
-            say('nobody', 'person was nobody and is left out', 'people were nobody and are left out'),
-            say('left out', 'pose was of people beyond those wanted', 'poses were of people beyond those wanted')]
+        return (
+            f"{n} {one if n == 1 else many} ({len(clips)} clip{'' if len(clips) == 1 else 's'})" if n else ''
+        )
+
+    said = [
+        say(
+            'uncertain',
+            'link of a person from frame to frame was uncertain',
+            'links of people from frame to frame were uncertain',
+        ),
+        say('nobody', 'person was nobody and is left out', 'people were nobody and are left out'),
+        say('left out', 'pose was of people beyond those wanted', 'poses were of people beyond those wanted'),
+    ]
     return f"Of people: {'; '.join(filter(None, said))}." if any(said) else ''

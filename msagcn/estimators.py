@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['in_pixels', 'read_people', 'frame_files']
 
-# %% ../nbs/15_estimators.ipynb #57ba1cdc
+# %% ../nbs/15_estimators.ipynb #a374f70f
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -16,43 +16,61 @@ from .core import MsagcnError, read_json
 from .detections import Person, check_span, numbered_names, person_from
 from .skeleton import Skeleton
 
-# %% ../nbs/15_estimators.ipynb #37d6d3ca
-def _id(value, first=0):                 # a whole number from `first`, or a name; anything else is no id
-    while isinstance(value, list) and len(value) == 1: value = value[0]
-    if isinstance(value, str): return value or None
-    if type(value) is float and value.is_integer(): value = int(value)
+# %% ../nbs/15_estimators.ipynb #24d6403b
+def _id(value, first=0):  # a whole number from `first`, or a name; anything else is no id
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, str):
+        return value or None
+    if type(value) is float and value.is_integer():
+        value = int(value)
     return value if type(value) is int and value >= first else None
 
-def _box(value):                         # left, top, right, bottom; None where that is not what it is
-    while isinstance(value, list) and len(value) == 1: value = value[0]
-    if not isinstance(value, list) or len(value) < 4 or any(type(n) not in (int, float) for n in value[:4]): return None
-    try: box = tuple(map(float, value[:4]))
-    except OverflowError: return None
+
+def _box(value):  # left, top, right, bottom; None where that is not what it is
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, list) or len(value) < 4 or any(type(n) not in (int, float) for n in value[:4]):
+        return None
+    try:
+        box = tuple(map(float, value[:4]))
+    except OverflowError:
+        return None
     return box if np.isfinite(box).all() and box[0] < box[2] and box[1] < box[3] else None
 
-def _flat(where, values, width):         # [x, y, score, x, …] -> rows of `width`
+
+def _flat(where, values, width):  # [x, y, score, x, …] -> rows of `width`
     if not isinstance(values, list) or len(values) % width or any(isinstance(v, list) for v in values):
-        raise MsagcnError(f'{where}: keypoints are not a flat list of {" ".join(("x", "y", "score")[:width])} for each joint')
-    return [values[i:i + width] for i in range(0, len(values), width)]
+        fields = ' '.join(('x', 'y', 'score')[:width])
+        raise MsagcnError(
+            f'{where}: keypoints are not a flat list of {fields} for each joint'
+        )
+    return [values[i : i + width] for i in range(0, len(values), width)]
+
 
 def _three(where, values):
     rows = _flat(where, values, 3)
     return [r[:2] for r in rows], [r[2] for r in rows]
+
 
 def _ultralytics(where, k):
     if not (isinstance(k.get('x'), list) and isinstance(k.get('y'), list)) or len(k['x']) != len(k['y']):
         raise MsagcnError(f'{where}: keypoints are not two equally long lists x and y')
     return [list(p) for p in zip(k['x'], k['y'])], k.get('visible')
 
-def _parts(where: str, p) -> dict:       # points, scores, and further fields of a Person
+
+def _parts(where: str, p) -> dict:  # points, scores, and further fields of a Person
     "What a person's fields say, by their names."
-    if not isinstance(p, dict): raise MsagcnError(f'{where}: an instance without keypoints')
+    if not isinstance(p, dict):
+        raise MsagcnError(f'{where}: an instance without keypoints')
     for key in ('pose_keypoints_2d', 'pose_keypoints'):
         if key in p:
             points, scores = _three(where, p[key])
             return dict(points=points, scores=scores, id=_id(p.get('person_id')))
-    if 'pose' in p and 'score' in p: return dict(points=_flat(where, p['pose'], 2), scores=p['score'])
-    if 'keypoints' not in p: raise MsagcnError(f'{where}: an instance without keypoints')
+    if 'pose' in p and 'score' in p:
+        return dict(points=_flat(where, p['pose'], 2), scores=p['score'])
+    if 'keypoints' not in p:
+        raise MsagcnError(f'{where}: an instance without keypoints')
     k = p['keypoints']
     if isinstance(k, dict):
         points, scores = _ultralytics(where, k)
@@ -60,22 +78,35 @@ def _parts(where: str, p) -> dict:       # points, scores, and further fields of
     if 'image_id' in p:
         points, scores = _three(where, k)
         return dict(points=points, scores=scores, id=_id(p.get('idx'), 1))
-    return dict(points=k, scores=p.get('keypoint_scores'), box=_box(p.get('bbox')), id=_id(p.get('track_id')), guessed=True)
+    return dict(
+        points=k,
+        scores=p.get('keypoint_scores'),
+        box=_box(p.get('bbox')),
+        id=_id(p.get('track_id')),
+        guessed=True,
+    )
 
-# %% ../nbs/15_estimators.ipynb #7b1da748
-def _rising(path, what, ids):            # frame numbers, each larger than the one before
+# %% ../nbs/15_estimators.ipynb #caf63445
+def _rising(path, what, ids):  # frame numbers, each larger than the one before
     if any(type(i) is not int for i in ids) or any(b <= a for a, b in zip(ids, ids[1:])):
         raise MsagcnError(f'{path}: {what} are not whole numbers, each larger than the one before')
     check_span(path, what, ids[0], ids[-1])
     return ids
 
-def _listed(where, people):              # a list of people, or nothing
-    if people is None or people == []: return []
+
+def _listed(where, people):  # a list of people, or nothing
+    if people is None or people == []:
+        return []
     return people if isinstance(people, list) else [None]
 
-def _mmpose(path, frames):               # also frame by frame a list, of MMPose's or ultralytics' people
+
+def _mmpose(path, frames):  # also frame by frame a list, of MMPose's or ultralytics' people
     ids = [f.get('frame_id', t) if isinstance(f, dict) else t for t, f in enumerate(frames)]
-    return [(i, _listed(path, f.get('instances') if isinstance(f, dict) else f)) for i, f in zip(_rising(path, 'frame_id', ids), frames)]
+    return [
+        (i, _listed(path, f.get('instances') if isinstance(f, dict) else f))
+        for i, f in zip(_rising(path, 'frame_id', ids), frames)
+    ]
+
 
 def _stgcn(path, frames):
     if not all(isinstance(f, dict) and 'frame_index' in f for f in frames):
@@ -83,62 +114,89 @@ def _stgcn(path, frames):
     ids = _rising(path, 'frame_index', [f['frame_index'] for f in frames])
     return [(i, _listed(path, f.get('skeleton'))) for i, f in zip(ids, frames)]
 
+
 def _alphapose(path, people):
     for p in people:
         if not isinstance(p, dict) or type(p.get('image_id')) not in (str, int):
             raise MsagcnError(f'{path}: somebody without image_id, the name or number of the picture')
     names = [p['image_id'] for p in people]
-    if all(type(n) is int for n in names): frame_of = {n: n for n in names}
-    else: frame_of, _ = numbered_names(list(dict.fromkeys(map(str, names))))
+    if all(type(n) is int for n in names):
+        frame_of = {n: n for n in names}
+    else:
+        frame_of, _ = numbered_names(list(dict.fromkeys(map(str, names))))
     frames = {}
-    for name, p in zip(names, people): frames.setdefault(frame_of.get(name, frame_of.get(str(name))), []).append(p)
+    for name, p in zip(names, people):
+        frames.setdefault(frame_of.get(name, frame_of.get(str(name))), []).append(p)
     check_span(path, 'frames by image_id', min(frames), max(frames))
     return sorted(frames.items())
 
-_FORMS = ("MMPose's list of frames, MediaPipe's landmarks, AlphaPose's list of people, ultralytics' frames, ST-GCN's data; "
-          "OpenPose's frames are a folder")
+
+_FORMS = (
+    "MMPose's list of frames, MediaPipe's landmarks, AlphaPose's list of people, "
+    "ultralytics' frames, ST-GCN's data; "
+    "OpenPose's frames are a folder"
+)
+
 
 def _frames(path, data) -> list[tuple[int, list]]:
     "The frames of any form but MediaPipe's."
     if isinstance(data, dict) and isinstance(data.get('people'), list):
         raise MsagcnError(f'{path}: one frame of OpenPose; the folder with all files of a video is a clip')
     if isinstance(data, dict) and isinstance(data.get('data'), list):
-        if not data['data']: raise MsagcnError(f'{path}: zero frames')
+        if not data['data']:
+            raise MsagcnError(f'{path}: zero frames')
         return _stgcn(path, data['data'])
     frames = data.get('instance_info') if isinstance(data, dict) else data
-    if isinstance(frames, list) and frames and all(isinstance(f, str) for f in frames):         # each the text that to_json returns
-        try: frames = [json.loads(f) for f in frames]
-        except (ValueError, RecursionError): pass
+    if (
+        isinstance(frames, list) and frames and all(isinstance(f, str) for f in frames)
+    ):  # each the text that to_json returns
+        try:
+            frames = [json.loads(f) for f in frames]
+        except (ValueError, RecursionError):
+            pass
     if not isinstance(frames, list) or not all(f is None or isinstance(f, (dict, list)) for f in frames):
         raise MsagcnError(f'{path}: neither of {_FORMS}')
-    if not frames: raise MsagcnError(f'{path}: zero frames')
+    if not frames:
+        raise MsagcnError(f'{path}: zero frames')
     keys = {k for f in frames if isinstance(f, dict) for k in f}
-    if 'instances' in keys or any(isinstance(f, list) for f in frames): return _mmpose(path, frames)
-    if 'image_id' in keys: return _alphapose(path, frames)
-    if 'keypoints' in keys: raise MsagcnError(f'{path}: a list of people without frames; frames are wanted, each with its people')
+    if 'instances' in keys or any(isinstance(f, list) for f in frames):
+        return _mmpose(path, frames)
+    if 'image_id' in keys:
+        return _alphapose(path, frames)
+    if 'keypoints' in keys:
+        raise MsagcnError(f'{path}: a list of people without frames; frames are wanted, each with its people')
     raise MsagcnError(f'{path}: neither of {_FORMS}: no instances and no landmarks')
 
-# %% ../nbs/15_estimators.ipynb #401cc829
+# %% ../nbs/15_estimators.ipynb #0efcb39a
 _WORLD = ('pose_world_landmarks', 'poseWorldLandmarks', 'worldLandmarks')
 _PICTURE = ('pose_landmarks', 'poseLandmarks', 'landmarks')
 
-def _groups(frame, key):                 # the people of a frame, each a list of landmarks
+
+def _groups(frame, key):  # the people of a frame, each a list of landmarks
     people = frame.get(key) if isinstance(frame, dict) else None
-    if isinstance(people, dict): people = people.get('landmark')          # a message of the older interface
-    if not people: return []
+    if isinstance(people, dict):
+        people = people.get('landmark')  # a message of the older interface
+    if not people:
+        return []
     return people if isinstance(people, list) and isinstance(people[0], list) else [people]
 
+
 def _coordinates(where, landmarks, axes):
-    try: return [[l[c] for c in axes] for l in landmarks], [l.get('visibility') for l in landmarks]
+    try:
+        return [[l[c] for c in axes] for l in landmarks], [l.get('visibility') for l in landmarks]
     except (TypeError, KeyError, AttributeError):
         raise MsagcnError(f'{where}: landmarks are not a list of x, y, z, visibility') from None
 
-def _first_of(names, frames): return next((k for k in names if any(isinstance(f, dict) and f.get(k) for f in frames)), None)
+
+def _first_of(names, frames):
+    return next((k for k in names if any(isinstance(f, dict) and f.get(k) for f in frames)), None)
+
 
 def _mediapipe(path, frames, skeleton, channels) -> list[Person]:
     names = (*_WORLD, *_PICTURE) if channels == 'xyz' else _PICTURE
     key, picture = _first_of(names, frames), _first_of(_PICTURE, frames)
-    if key is None: raise MsagcnError(f"{path}: no frame has landmarks for channels {channels} ({', '.join(names)})")
+    if key is None:
+        raise MsagcnError(f"{path}: no frame has landmarks for channels {channels} ({', '.join(names)})")
     found = []
     for t, f in enumerate(frames):
         groups, where = _groups(f, key), f'{path}: frame {t}'
@@ -147,16 +205,23 @@ def _mediapipe(path, frames, skeleton, channels) -> list[Person]:
             points, scores = _coordinates(where, landmarks, channels.removesuffix('s'))
             place = None
             if len(beside) == len(groups):
-                place = person_from(where, t, _coordinates(where, beside[m], 'xy')[0], None, skeleton, 'xy').points
+                place = person_from(
+                    where, t, _coordinates(where, beside[m], 'xy')[0], None, skeleton, 'xy'
+                ).points
             found.append((where, t, points, None if None in scores else scores, place))
     blind = not any(isinstance(v, (int, float)) and v > 0 for *_, scores, _ in found for v in scores or ())
-    return [person_from(where, t, points, None if blind else scores, skeleton, channels, place=place)
-            for where, t, points, scores, place in found]
+    return [
+        person_from(where, t, points, None if blind else scores, skeleton, channels, place=place)
+        for where, t, points, scores, place in found
+    ]
 
-# %% ../nbs/15_estimators.ipynb #a9eb4073
-_FLAT = {'pose', 'pose_keypoints_2d', 'pose_keypoints', 'image_id'}      # fields of people without z
+# %% ../nbs/15_estimators.ipynb #0a4d5260
+_FLAT = {'pose', 'pose_keypoints_2d', 'pose_keypoints', 'image_id'}  # fields of people without z
 
-def _has_depth(p): return not (isinstance(p, dict) and (isinstance(p.get('keypoints'), dict) or _FLAT & p.keys()))
+
+def _has_depth(p):
+    return not (isinstance(p, dict) and (isinstance(p.get('keypoints'), dict) or _FLAT & p.keys()))
+
 
 def _people(path, frames, skeleton, channels) -> tuple[int, list[Person]]:
     first, last, found = frames[0][0], frames[-1][0], []
@@ -170,49 +235,72 @@ def _people(path, frames, skeleton, channels) -> tuple[int, list[Person]]:
             found.append(person_from(where, i - first, points, scores, skeleton, channels, **parts))
     return last - first + 1, found
 
+
 def in_pixels(people: list[Person], image) -> list[Person]:
     "Fractions of the picture times its size; pixels as they are."
-    if not image or min(image) <= 10 or not people or people[0].points.shape[1] != 2: return people
+    if not image or min(image) <= 10 or not people or people[0].points.shape[1] != 2:
+        return people
     reach = max((np.abs(p.points[p.found]).max() for p in people if p.found.any()), default=np.inf)
-    return [replace(p, points=p.points*image) for p in people] if reach <= 2 else people
+    return [replace(p, points=p.points * image) for p in people] if reach <= 2 else people
+
 
 def _read(path):
-    try: return read_json(path)
-    except RecursionError as e: raise MsagcnError(f'{path}: not JSON that can be read (nested too deep)') from e
+    try:
+        return read_json(path)
+    except RecursionError as e:
+        raise MsagcnError(f'{path}: not JSON that can be read (nested too deep)') from e
+
 
 def read_people(
-    path,                        # a JSON file, or a folder with one for each frame
+    path,  # a JSON file, or a folder with one for each frame
     skeleton: Skeleton,
-    channels: str = 'xys',       # 'xyz', 'xy' or 'xys'
-    image=None,                  # width and height of the picture, where known
-) -> tuple[int, list[Person]]:   # frames of the clip; everybody in them
+    channels: str = 'xys',  # 'xyz', 'xy' or 'xys'
+    image=None,  # width and height of the picture, where known
+) -> tuple[int, list[Person]]:  # frames of the clip; everybody in them
     "What an estimator found, in whichever of the forms above."
     path = Path(path)
     data = None if path.is_dir() else _read(path)
     keys = {k for f in data if isinstance(f, dict) for k in f} if isinstance(data, list) else set()
     if keys & {*_WORLD, *_PICTURE}:
         T, people = check_span(path, 'frames', 1, len(data)), _mediapipe(path, data, skeleton, channels)
-    else: T, people = _people(path, _folder(path) if path.is_dir() else _frames(path, data), skeleton, channels)
+    else:
+        T, people = _people(path, _folder(path) if path.is_dir() else _frames(path, data), skeleton, channels)
     return T, in_pixels(people, image)
 
-# %% ../nbs/15_estimators.ipynb #ae6c6355
+# %% ../nbs/15_estimators.ipynb #f7286ae1
 def frame_files(folder) -> list[Path]:
     "The JSON files that stand in a folder itself; none where it is no clip."
-    return sorted(p for p in Path(folder).iterdir() if p.suffix.lower() == '.json' and not p.name.startswith('.') and p.is_file())
+    return sorted(
+        p
+        for p in Path(folder).iterdir()
+        if p.suffix.lower() == '.json' and not p.name.startswith('.') and p.is_file()
+    )
 
-def _in_file(path):                      # the people of one frame
+
+def _in_file(path):  # the people of one frame
     data = _read(path)
-    if isinstance(data, dict) and isinstance(data.get('people'), list): return data['people']
-    if isinstance(data, list) and all(isinstance(p, dict) and 'keypoints' in p for p in data): return data
-    raise MsagcnError(f"{path}: not one frame of OpenPose (an object with people), nor a list of people with keypoints")
+    if isinstance(data, dict) and isinstance(data.get('people'), list):
+        return data['people']
+    if isinstance(data, list) and all(isinstance(p, dict) and 'keypoints' in p for p in data):
+        return data
+    raise MsagcnError(
+        f"{path}: not one frame of OpenPose (an object with people), nor a list of people with keypoints"
+    )
+
 
 def _folder(path):
-    try: files = {f.stem: f for f in frame_files(path)}
-    except OSError as e: raise MsagcnError(f'{path}: cannot read ({e.strerror or e})') from e
-    if not files: raise MsagcnError(f'{path}: a folder without JSON files of frames')
+    try:
+        files = {f.stem: f for f in frame_files(path)}
+    except OSError as e:
+        raise MsagcnError(f'{path}: cannot read ({e.strerror or e})') from e
+    if not files:
+        raise MsagcnError(f'{path}: a folder without JSON files of frames')
     frames, numbered = numbered_names(list(files))
     if not numbered:
-        raise MsagcnError(f'{path}: its files are not the frames of one recording, numbered by name (NAME_000000000012_keypoints.json): '
-                          f'{", ".join(f.name for f in list(files.values())[:3])}')
+        raise MsagcnError(
+            f'{path}: its files are not the frames of one recording, '
+            f'numbered by name (NAME_000000000012_keypoints.json): '
+            f'{", ".join(f.name for f in list(files.values())[:3])}'
+        )
     check_span(path, 'frames by file names', min(frames.values()), max(frames.values()))
     return [(i, _in_file(files[name])) for name, i in sorted(frames.items(), key=lambda f: f[1])]

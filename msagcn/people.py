@@ -6,79 +6,109 @@
 __all__ = ['GATE', 'WIDENS', 'WIDEST', 'CLOSE', 'SIZE', 'STALE', 'LEAP', 'JUST_NOW', 'ALIKE', 'LONG_GAP', 'FORGOTTEN', 'centres',
            'body_sizes', 'distances', 'link', 'ranked']
 
-# %% ../nbs/11_people.ipynb #940365a8
+# %% ../nbs/11_people.ipynb #08dc5e63
 import numpy as np
 
-# %% ../nbs/11_people.ipynb #fb2724fb
-def centres(poses: np.ndarray) -> np.ndarray:        # (n, V, D), NaN where a joint is missing -> (n, D)
+# %% ../nbs/11_people.ipynb #92326c6d
+def centres(poses: np.ndarray) -> np.ndarray:  # (n, V, D), NaN where a joint is missing -> (n, D)
     "The median place of the joints that were found; each pose has one at least."
     return np.nanmedian(poses, 1)
 
-def body_sizes(poses: np.ndarray, least: float = .5) -> np.ndarray:     # (n, V, D), part of the usual size -> (n,)
+
+def body_sizes(
+    poses: np.ndarray, least: float = 0.5
+) -> np.ndarray:  # (n, V, D), part of the usual size -> (n,)
     "About the height of each body, in the unit of the coordinates; larger than 0."
-    spread = 3*np.nanmedian(np.linalg.norm(poses - centres(poses)[:, None], axis=-1), 1)
+    spread = 3 * np.nanmedian(np.linalg.norm(poses - centres(poses)[:, None], axis=-1), 1)
     usual = np.median(spread[spread > 0]) if (spread > 0).any() else 0
-    if not usual: usual = np.linalg.norm(np.ptp(centres(poses), axis=0)) or 1.       # points without a size
-    return np.maximum(spread, least*usual)
+    if not usual:
+        usual = np.linalg.norm(np.ptp(centres(poses), axis=0)) or 1.0  # points without a size
+    return np.maximum(spread, least * usual)
+
 
 def distances(
-    a: np.ndarray,               # (K, V, D), NaN where a joint is missing
-    b: np.ndarray,               # (J, V, D)
-    size: np.ndarray,            # (K, J) the unit
-) -> np.ndarray:                 # (K, J)
+    a: np.ndarray,  # (K, V, D), NaN where a joint is missing
+    b: np.ndarray,  # (J, V, D)
+    size: np.ndarray,  # (K, J) the unit
+) -> np.ndarray:  # (K, J)
     "How far each pose of `a` is from each of `b`, in bodies."
     step = a[:, None] - b[None]
-    apart = np.sqrt(np.einsum('kjvd,kjvd->kjv', step, step))/size[..., None]
+    apart = np.sqrt(np.einsum('kjvd,kjvd->kjv', step, step)) / size[..., None]
     both = ~np.isnan(apart)
     n = both.sum(-1)
-    mean = np.where(both, np.minimum(apart, 2), 0).sum(-1)/np.maximum(n, 1)
-    few = n < min(3, (a.shape[1] + 1)//2)
-    if not few.any(): return mean
-    return np.where(few, np.linalg.norm(centres(a)[:, None] - centres(b)[None], axis=-1)/size, mean)
+    mean = np.where(both, np.minimum(apart, 2), 0).sum(-1) / np.maximum(n, 1)
+    few = n < min(3, (a.shape[1] + 1) // 2)
+    if not few.any():
+        return mean
+    return np.where(few, np.linalg.norm(centres(a)[:, None] - centres(b)[None], axis=-1) / size, mean)
 
-# %% ../nbs/11_people.ipynb #ac2718de
-GATE, WIDENS, WIDEST = .5, .05, 1.       # bodies: how far from the expected place; more for each frame of a gap; at most
-CLOSE = .1                               # bodies: another candidate so little further away makes a link uncertain
-SIZE = .5                                # bodies: what a size costs that is not alike, times the logarithm of how far from alike
-STALE = .03                              # gates: what each frame of a gap costs, ten at most
-LEAP, JUST_NOW, ALIKE = .9, 3, 1.5       # a link beyond the gate: bodies; frames since the person was seen; ratio of sizes
-LONG_GAP, FORGOTTEN = 30, 300            # frames: a gap that makes a link uncertain; one that is not bridged
-_LOOK_BACK, _FADES, _FASTEST = 5, .8, .5 # poses that motion is measured over; what is left of it a frame later; bodies a frame
+# %% ../nbs/11_people.ipynb #175d31b4
+GATE, WIDENS, WIDEST = (
+    0.5,
+    0.05,
+    1.0,
+)  # bodies: how far from the expected place; more for each frame of a gap; at most
+CLOSE = 0.1  # bodies: another candidate so little further away makes a link uncertain
+SIZE = 0.5  # bodies: what a size costs that is not alike, times the logarithm of how far from alike
+STALE = 0.03  # gates: what each frame of a gap costs, ten at most
+LEAP, JUST_NOW, ALIKE = (
+    0.9,
+    3,
+    1.5,
+)  # a link beyond the gate: bodies; frames since the person was seen; ratio of sizes
+LONG_GAP, FORGOTTEN = 30, 300  # frames: a gap that makes a link uncertain; one that is not bridged
+_LOOK_BACK, _FADES, _FASTEST = (
+    5,
+    0.8,
+    0.5,
+)  # poses that motion is measured over; what is left of it a frame later; bodies a frame
 
-def _gate(gap): return np.minimum(GATE + WIDENS*(gap - 1), WIDEST)
+
+def _gate(gap):
+    return np.minimum(GATE + WIDENS * (gap - 1), WIDEST)
+
 
 class _Tracks:
-    "The people so far: for each the rows of its poses, its motion, and the frame until which its ids are used."
+    "The people so far: for each the rows of its poses, its motion, the frame until which its ids are used."
+
     def __init__(self, frames, poses, ids):
         self.frames, self.poses, self.ids = frames, poses, ids
-        self.size, self.log_size = body_sizes(poses), np.log(body_sizes(poses, .1))
+        self.size, self.log_size = body_sizes(poses), np.log(body_sizes(poses, 0.1))
         self.rows, self.motion, self.until = [], [], []
-        self.last = {i: t for t, i in zip(frames.tolist(), ids) if i is not None}      # id -> its last frame
-        self.of, self.still = {}, np.zeros(poses.shape[-1])                            # id -> person
+        self.last = {i: t for t, i in zip(frames.tolist(), ids) if i is not None}  # id -> its last frame
+        self.of, self.still = {}, np.zeros(poses.shape[-1])  # id -> person
+
     def add(self, k: int, i: int) -> None:
         "Pose i to person k, who may be new."
-        if k == len(self.rows): self.rows.append([]); self.motion.append(self.still); self.until.append(-1)
+        if k == len(self.rows):
+            self.rows.append([])
+            self.motion.append(self.still)
+            self.until.append(-1)
         self.rows[k].append(i)
         if self.ids[i] is not None:
             self.of[self.ids[i]] = k
             self.until[k] = max(self.until[k], self.last[self.ids[i]])
         before = self.rows[k][-_LOOK_BACK:-1]
-        if not before: return
+        if not before:
+            return
         step = self.poses[i] - self.poses[before[0]]
         both = ~np.isnan(step[:, 0])
-        if not both.any(): return
-        step = step[both].mean(0)/(self.frames[i] - self.frames[before[0]])
-        self.motion[k] = step*min(1, _FASTEST*self.size[i]/(np.sqrt(step @ step) or 1))
-    def distances(self, people: list[int], rows: list[int]) -> tuple[np.ndarray, np.ndarray]:    # (K, J), (K,)
+        if not both.any():
+            return
+        step = step[both].mean(0) / (self.frames[i] - self.frames[before[0]])
+        self.motion[k] = step * min(1, _FASTEST * self.size[i] / (np.sqrt(step @ step) or 1))
+
+    def distances(self, people: list[int], rows: list[int]) -> tuple[np.ndarray, np.ndarray]:  # (K, J), (K,)
         "From where each person is expected to each pose, in bodies; and the frames since each was seen."
         last = np.array([self.rows[k][-1] for k in people])
         gap = self.frames[rows[0]] - self.frames[last]
-        on = (1 - _FADES**gap)/(1 - _FADES)                                            # 1 for a gap of 1, 5 at most
-        expected = self.poses[last] + (on[:, None]*np.stack([self.motion[k] for k in people]))[:, None]
+        on = (1 - _FADES**gap) / (1 - _FADES)  # 1 for a gap of 1, 5 at most
+        expected = self.poses[last] + (on[:, None] * np.stack([self.motion[k] for k in people]))[:, None]
         size = np.maximum(self.size[last][:, None], self.size[rows][None])
         other = np.abs(self.log_size[last][:, None] - self.log_size[rows])
-        return distances(expected, self.poses[rows], size) + SIZE*np.maximum(other - np.log(ALIKE), 0), gap
-    def may_leap(self, people, rows, gap) -> np.ndarray:                                 # (K, J)
+        return distances(expected, self.poses[rows], size) + SIZE * np.maximum(other - np.log(ALIKE), 0), gap
+
+    def may_leap(self, people, rows, gap) -> np.ndarray:  # (K, J)
         "Who was just seen and is of a pose's size, and either without a motion yet, or alone as the pose is."
         last = [self.rows[k][-1] for k in people]
         alike = np.abs(self.log_size[last][:, None] - self.log_size[rows]) <= np.log(ALIKE)
@@ -86,50 +116,68 @@ class _Tracks:
         alone = just.sum() == 1 and (self.frames == self.frames[rows[0]]).sum() == 1
         first = np.array([len(self.rows[k]) == 1 for k in people])
         return alike & (just & (first | alone))[:, None]
+
     def may(self, k: int, i: int) -> bool:
         "Whether ids allow pose i to be person k: a new id only if the person's own are over."
         return self.ids[i] is None or self.until[k] < self.frames[i]
 
-# %% ../nbs/11_people.ipynb #ce5184fe
-def _usable(frames, ids):                # an id that is there twice in a frame is none
+# %% ../nbs/11_people.ipynb #0f90d305
+def _usable(frames, ids):  # an id that is there twice in a frame is none
     seen, bad = set(), set()
     for at in zip(frames.tolist(), ids):
-        if at in seen: bad.add(at[1])
+        if at in seen:
+            bad.add(at[1])
         seen.add(at)
     return [None if i in bad else i for i in ids]
 
-def _match(cost: np.ndarray) -> list[tuple[int, int]]:       # (K, J) in gates
+
+def _match(cost: np.ndarray) -> list[tuple[int, int]]:  # (K, J) in gates
     "Pairs with the smallest sum of costs; a pair that costs more than 1 is none."
-    if cost.size == 1: return [(0, 0)] if cost[0, 0] <= 1 else []
-    from scipy.optimize import linear_sum_assignment         # a second to import: only where several people are in view
+    if cost.size == 1:
+        return [(0, 0)] if cost[0, 0] <= 1 else []
+    from scipy.optimize import (
+        linear_sum_assignment,
+    )  # a second to import: only where several people are in view
+
     pairs = zip(*linear_sum_assignment(np.minimum(cost, 1 + 1e-9)))
     return [(int(k), int(j)) for k, j in pairs if cost[k, j] <= 1]
 
+
 def _by_distance(tracks, people, rows):
     "Triples: person, pose, whether the link is uncertain."
-    if not (people and rows): return []
+    if not (people and rows):
+        return []
     apart, gap = tracks.distances(people, rows)
     allowed = np.array([[tracks.may(k, i) for i in rows] for k in people])
     apart, found = np.where(allowed, apart, np.inf), []
-    for k, j in _match((apart/_gate(gap)[:, None]) + STALE*np.minimum(gap - 1, 10)[:, None]):
+    for k, j in _match((apart / _gate(gap)[:, None]) + STALE * np.minimum(gap - 1, 10)[:, None]):
         others = np.concatenate([np.delete(apart[k], j), np.delete(apart[:, j], k)])
         doubt = gap[k] > LONG_GAP or (others < apart[k, j] + CLOSE).any()
         found.append((people[k], rows[j], bool(doubt)))
-    far = np.where(tracks.may_leap(people, rows, gap), apart/LEAP, np.inf)
-    for k, i, _ in found: far[people.index(k)] = far[:, rows.index(i)] = np.inf
+    far = np.where(tracks.may_leap(people, rows, gap), apart / LEAP, np.inf)
+    for k, i, _ in found:
+        far[people.index(k)] = far[:, rows.index(i)] = np.inf
     return found + [(people[k], rows[j], True) for k, j in _match(far)]
 
+
 def link(
-    frames: np.ndarray,          # (n,) whole numbers that never fall: the frame of each pose
-    poses: np.ndarray,           # (n, V, D), NaN where a joint is missing; each has one at least
-    ids=None,                    # n ids of the file, None where a pose has none
-) -> tuple[np.ndarray, np.ndarray]:      # (n,) the person of each pose, numbered as they appear; (n,) True where the link to the last pose is uncertain
+    frames: np.ndarray,  # (n,) whole numbers that never fall: the frame of each pose
+    poses: np.ndarray,  # (n, V, D), NaN where a joint is missing; each has one at least
+    ids=None,  # n ids of the file, None where a pose has none
+) -> tuple[
+    np.ndarray, np.ndarray
+]:  # (n,) the person of each pose, numbered as they appear; (n,) whether its link is uncertain
     "Follow people over the frames."
     frames, n = np.asarray(frames), len(poses)
-    if not n: return np.zeros(0, int), np.zeros(0, bool)
-    tracks = _Tracks(frames, poses, _usable(frames, ids or [None]*n))
+    if not n:
+        return np.zeros(0, int), np.zeros(0, bool)
+    tracks = _Tracks(frames, poses, _usable(frames, ids or [None] * n))
     person, doubt = np.full(n, -1), np.zeros(n, bool)
-    def give(k, i, uncertain): person[i], doubt[i] = k, uncertain; tracks.add(k, i)
+
+    def give(k, i, uncertain):
+        person[i], doubt[i] = k, uncertain
+        tracks.add(k, i)
+
     for rows in np.split(np.arange(n), np.flatnonzero(np.diff(frames)) + 1):
         rows = rows.tolist()
         for i in [i for i in rows if tracks.ids[i] in tracks.of]:
@@ -139,15 +187,17 @@ def link(
         rest = [i for i in rows if person[i] < 0]
         taken, since = set(person[rows].tolist()), frames[rows[0]] - FORGOTTEN
         people = [k for k, r in enumerate(tracks.rows) if rest and k not in taken and frames[r[-1]] >= since]
-        for k, i, uncertain in _by_distance(tracks, people, rest): give(k, i, uncertain)
-        for i in [i for i in rest if person[i] < 0]: give(len(tracks.rows), i, False)
+        for k, i, uncertain in _by_distance(tracks, people, rest):
+            give(k, i, uncertain)
+        for i in [i for i in rest if person[i] < 0]:
+            give(len(tracks.rows), i, False)
     return person, doubt
 
-# %% ../nbs/11_people.ipynb #4ef2132f
+# %% ../nbs/11_people.ipynb #9f711af5
 def ranked(
-    person: np.ndarray,          # (n,) as `link` numbers them
-    sure: np.ndarray,            # (n,) how sure each pose is, from 0
-) -> np.ndarray:                 # all people, first the most seen and surest
+    person: np.ndarray,  # (n,) as `link` numbers them
+    sure: np.ndarray,  # (n,) how sure each pose is, from 0
+) -> np.ndarray:  # all people, first the most seen and surest
     "The order in which people are taken into a clip."
-    total = np.bincount(person, sure).round(9)               # the order of a sum's terms makes no difference
+    total = np.bincount(person, sure).round(9)  # the order of a sum's terms makes no difference
     return np.argsort(-total, kind='stable')
