@@ -84,6 +84,7 @@ def run_prepare(p: PrepareParameters) -> None:
     print(f'{clips.benchmark}: {len(clips.classes)} classes, {parts}; subjects to hold out: {", ".join(map(str, subjects)) or "none known"}')
     for line in in_common(clips): print(line)
     words, tables = findings(clips.notes, 3)
+    tables.pop('missing joints', None)                   # for reports; the words have it in a line
     for t in tables.values(): print(f'\n{t.to_string(index=False)}\n')
     print(*filter(None, [words, manifest]), sep='\n')
 

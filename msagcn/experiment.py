@@ -25,17 +25,18 @@ from .compare import kind_of
 from .core import MsagcnError, machine, pick_device, read_json, write_json, write_text
 from .ctr_gcn import read_npz, write_npz
 from .custom import read_custom
+from .detections import people_in_words
 from .distributed import gather, launch, place, start, torchrun_command, world
 from .evaluate import Scores, mean_class, predict, save_scores, topk
 from .feed import FedStore, batch, fed_store
 from .kinetics import prepare_kinetics
+from .missing import missing_words
 from .mmaction import read_mmaction
 from .msg3d_ntu import prepare_msg3d_ntu
 from .ntu import prepare_ntu
 from .nw_ucla import download, read_nw_ucla
 from .parts import files_beside
 from .parameters import PLACES, PrepareParameters, TestParameters, TrainParameters, UseParameters
-from .skeleton import skeleton_from
 from .statistics import people_interval
 from .synthetic import write_synthetic
 from .train import fit, precision_context, read_progress
@@ -88,6 +89,11 @@ def prepare(p: PrepareParameters) -> Path:
     clips, source = read_source(p)
     return save_clips(clips, folder, p.storage, source=source.name)
 
+def _missing_table(note: dict) -> pd.DataFrame:
+    "How often each joint was missing in clips of one's own, those that were."
+    rows = [(joint, n, round(100*n/note['frames'], 2), note['never'][joint]) for joint, n in note['joints'].items() if n]
+    return pd.DataFrame(rows, columns=['joint', 'frames it is missing in', '% of frames', 'clips it is never seen in'])
+
 def findings(
     notes: dict,         # of clips, or of `data_note`
     shown: int = 20,     # names for each cause
@@ -104,6 +110,10 @@ def findings(
     if notes.get('scored'):
         words.append("Taken as NTU RGB+D's 25 joints, but the third coordinate lies between 0 and 1, as a score does: are they OpenPose's BODY_25?")
     if notes.get('renamed'): words.append(f"{notes['renamed']} names are in two parts; in the second they end in its name.")
+    if 'missing' in notes:
+        words.append(missing_words(notes['missing'], notes['reading']['fill']))
+        if notes['missing']['clips']: tables['missing joints'] = _missing_table(notes['missing'])
+    if notes.get('people'): words.append(people_in_words(notes['people']))
     if 'checkpoints' in notes:
         rows = [(what, '–' if wanted is None else wanted, found, '' if wanted in (None, found) else 'differs') for what, wanted, found in notes['checkpoints']]
         tables['counts'] = pd.DataFrame(rows, columns=['', 'expected', 'found', ' '])
@@ -308,7 +318,7 @@ def data_note(reports_dir, benchmark: str, data_hash: str) -> Path:
 
 def write_data_note(reports_dir, benchmark: str, clips: Clips) -> None:
     "Write it; several runs share it, and may end together."
-    known = {k: v for k, v in clips.notes.items() if k in ('pad_actor', 'largest_error', 'checkpoints', 'warning')}
+    known = {k: v for k, v in clips.notes.items() if k in ('pad_actor', 'largest_error', 'checkpoints', 'warning', 'missing', 'reading')}
     kind = {k: v for k, v in kind_of(clips).items() if k in ('skeleton', 'channels', 'bodies', 'image', 'pipeline')}
     refused = [dict(name=r['name'], cause=r['cause']) for r in clips.notes.get('refused', ())]
     shared, who = shared_frames(clips), {k: len(v) for k, v in people(clips).items()}

@@ -23,7 +23,7 @@ import msagcn
 from .clips import Clips, load_clips
 from .core import MsagcnError, Progress, write_text
 from .evaluate import Scores, load_scores, predict
-from .weights import load_weights, open_weights
+from .weights import open_weights
 from .feed import batch, fed_store
 from .graph import static_adjacency
 from .msagcn import FigureGraphConv

@@ -27,8 +27,9 @@ def whole_batch(
 ) -> Tensor:                     # (N, C, T, V, M)
     "Whole clips, repeated from the start until there are T frames; what is longer is cut."
     frames = torch.arange(T, device=s.device) % s.lengths[clips][:, None]                 # (N, T)
-    x = s.at(s.starts[clips][:, None] + frames)                                           # (N, T, M, V, C)
-    return as_stream(x.permute(0, 4, 1, 3, 2), stream, s.skeleton).contiguous()
+    at = s.starts[clips][:, None] + frames
+    x = s.at(at)                                                                          # (N, T, M, V, C)
+    return as_stream(x.permute(0, 4, 1, 3, 2), stream, s.skeleton, s.there_at(at)).contiguous()
 
 def padded_batch(
     s: ClipStore,
@@ -39,9 +40,11 @@ def padded_batch(
 ) -> Tensor:                     # (N, C, T, V, M)
     "Whole clips, and zeros behind them until there are T frames; what is longer is cut."
     t, L = torch.arange(T, device=s.device), s.lengths[clips][:, None]
-    x = s.at(s.starts[clips][:, None] + torch.minimum(t, L - 1))                          # (N, T, M, V, C)
-    x = torch.where((t < L)[..., None, None, None], x, 0)
-    return as_stream(x.permute(0, 4, 1, 3, 2), stream, s.skeleton).contiguous()
+    at, inside = s.starts[clips][:, None] + torch.minimum(t, L - 1), (t < L)[..., None]
+    x = torch.where(inside[..., None, None], s.at(at), 0)                                 # (N, T, M, V, C)
+    there = None
+    if s.own: there = inside.expand(x.shape[:3]) if s.there is None else inside & s.there_at(at)
+    return as_stream(x.permute(0, 4, 1, 3, 2), stream, s.skeleton, there).contiguous()
 
 FEEDS = {'nw_ucla': turned_batch, 'ctr_gcn': ctr_batch, 'mmaction2': mmaction_batch, 'whole': whole_batch, 'padded': padded_batch}
 

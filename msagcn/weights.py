@@ -19,12 +19,13 @@ from safetensors.torch import load_file, save_file
 from .clips import Clips, load_clips
 from .compare import difference, kind_of, lengths_of, uncompared
 from .core import MsagcnError, pick_device, whole_file
-from .custom import read_clip_file, read_coordinates
+from .custom import read_clip_file, read_coordinates, unit_xy
 from .evaluate import predict
 from .feed import fed_store
 from .kinetics import read_video
-from .mmaction import USUAL_SIZE, normalised, pre_normalise_3d
 from .lean import LEAN, exchange
+from .missing import Reading, fill, reading_from
+from .mmaction import USUAL_SIZE, normalised, pre_normalise_3d
 from .msagcn import MSAGCN
 from .msg3d import MSG3D
 from .msg3d_names import load_msg3d, which_form
@@ -60,7 +61,8 @@ def save_weights(path, p: TrainParameters, clips: Clips, model) -> None:
     "Write a model's weights, with everything in the header that is needed to use them."
     skeleton = skeleton_from(clips.skeleton)
     about = kind_of(clips) | dict(parameters=p.model_dump(exclude=PLACES), shape=list(model.shape), feed=p.feed or clips.feed, lengths=lengths_of(clips),
-                                  joints=list(skeleton.joints), parents=list(skeleton.parents), centre=skeleton.centre)
+                                  joints=list(skeleton.joints), parents=list(skeleton.parents), centre=skeleton.centre,
+                                  reading=clips.notes.get('reading', ''))
     with whole_file(path) as part:
         try: save_file({k: v.contiguous() for k, v in model.state_dict().items()}, part, {'msagcn': json.dumps(about)})
         except SafetensorError as e: raise MsagcnError(f'{path}: cannot write ({e})') from e
@@ -278,14 +280,33 @@ def _from_pixels(path, about: dict, skeleton: Skeleton, M: int) -> np.ndarray:  
     "Joints in a picture with their scores, as MMAction2's pickles hold them."
     if n := about.get('image_sizes'): raise MsagcnError(f'{path}: pictures of {n} sizes were trained on, and what size this clip has is not known; say it by -p image')
     # (M, T, V, 3) in pixels
-    x = read_coordinates(path, skeleton, 'xys', M).swapaxes(0, 1).astype(np.float16)
+    x = np.nan_to_num(read_coordinates(path, skeleton, 'xys', M, Reading(missing='nan')))     # zeros, as in the pickles
+    x = x.swapaxes(0, 1).astype(np.float16)
     # those who are there
     x = x[:np.flatnonzero(x.any((1, 2, 3)))[-1] + 1]
     return normalised(dict(keypoint=x[..., :2], keypoint_score=x[..., 2], total_frames=x.shape[1], img_shape=about['image'][::-1]), str(path))
 
+def _read_published(path, skeleton, channels, M, image) -> np.ndarray:      # (T, M, V, C) float32
+    "A clip for weights of published data: zeros stay zeros, joints that are NaN are filled in 3D and (0, 0) in 2D."
+    axes = () if M == len(channels) else None                               # sizes that fit two orders: ours, as ever
+    x = read_coordinates(path, skeleton, channels, M, Reading(axes, 'nan'))
+    if channels == 'xyz': return _filled_bodies(x, skeleton).astype(np.float32)
+    x[(x[..., :2] == 0).all(-1), :2] = np.nan
+    return np.nan_to_num(unit_xy(x, image)).astype(np.float32)
+
+def _filled_bodies(x, skeleton) -> np.ndarray:
+    "Missing joints of bodies that are there, over the frames in which they are; zeros for bodies that are not."
+    out, there = np.zeros_like(x), ~np.isnan(x[..., 0]).all(2)                # (T, M)
+    for m in np.flatnonzero(there.any(0)):
+        body = x[there[:, m], m][:, None]
+        out[there[:, m], m] = fill(body, skeleton, 'xyz')[0][:, 0]
+    return out
+
 def _from_own(path, about: dict, skeleton: Skeleton, M: int) -> np.ndarray:      # (T, M, V, C)
     "A clip in one of the formats that own data come in."
-    x = read_clip_file(path, skeleton, about['channels'], M, about['image'])
+    if about.get('reading'):
+        return read_clip_file(path, skeleton, about['channels'], M, about['image'], reading_from(about['reading']))
+    x = _read_published(path, skeleton, about['channels'], M, about['image'])
     if about.get('pipeline') == 'msg3d': return stood_up(filled(x.swapaxes(0, 1))).swapaxes(0, 1)
     if about['channels'] != 'xyz': return x
     if _turned_by_mmaction2(about): return pre_normalise_3d(x.transpose(1, 0, 2, 3)).transpose(1, 0, 2, 3)
@@ -297,7 +318,8 @@ def read_one(path, about: dict) -> np.ndarray:       # (T, M, V, C)
     they were stored in."""
     M, skeleton, ending = about['shape'][3], skeleton_from(about['skeleton']), Path(path).suffix.lower()
     flat = about['channels'] != 'xyz'
-    if ending == '.skeleton': x = _from_ntu(path, about)
+    if about.get('reading'): x = _from_own(path, about, skeleton, M)
+    elif ending == '.skeleton': x = _from_ntu(path, about)
     elif about['parameters']['benchmark'] in ('nw_ucla', 'embedded') and ending == '.json': x = parse_clip(_bytes(path), str(path), named=False)
     # Kinetics, as released
     elif about['feed'] == 'padded' and ending == '.json': x = read_video(_bytes(path), str(path))[0]
@@ -339,8 +361,9 @@ class Predictor:
     def __call__(self, path) -> Answer:
         "The likeliest classes of a clip; a file that cannot be answered is a `MsagcnError` that names it."
         x = read_one(path, self.about)
+        notes = {'reading': self.about['reading']} if self.about.get('reading') else {}
         one = Clips('one clip', self.about['skeleton'], self.classes, [str(path)], np.zeros(1, int), np.zeros(1, int), ['test'], [''],
-                    np.array([len(x)]), x, self.about['channels'])
+                    np.array([len(x)]), x, self.about['channels'], notes=notes)
         store = fed_store(one, self.device, self.about['feed'])
         scores = torch.as_tensor(predict(self.model, store, [0], self.run.frames, self.run.stream, test_clips=self.test_clips))[0]
         best = scores.softmax(0).topk(min(self.k, len(self.classes)))
