@@ -35,7 +35,9 @@ def several(kind, name: str, text: str) -> list[str]:
     "The values that a text on the command line stands for: those between its commas, or one, where commas are part of it."
     field = kind.model_fields.get(name)
     if field is None or is_list(field.annotation) or is_path(kind, name) or ',' not in text: return [text]
-    return [t.strip() for t in text.split(',')]
+    values = [t.strip() for t in text.split(',')]
+    if '' in values: raise MsagcnError(f'{name}: a value is missing between the commas of {text!r}')
+    return values
 
 def grid(
     files: list[str],                # parameter files, later ones override

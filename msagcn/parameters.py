@@ -143,7 +143,7 @@ def read_parameters(
     "Checked parameters; everything that is wrong is said in one line."
     if '__name__' in values: values = notebook_parameters(kind, values)
     try: return kind(**values)
-    except ValidationError as e: raise MsagcnError('; '.join(_in_words(kind, p) for p in e.errors())) from None
+    except ValidationError as e: raise MsagcnError('; '.join(_in_words(kind, p) for p in e.errors()).replace('\n', '\\n')) from None
 
 def _in_words(kind, problem):
     name = '.'.join(map(str, problem['loc']))
@@ -209,7 +209,7 @@ def work_at_root() -> Path:
 # %% ../nbs/52_parameters.ipynb #c1a70b10
 class _AsWritten(yaml.SafeLoader):
     "YAML whose scalars are text, unless tagged; `<<` still takes in another mapping."
-    yaml_implicit_resolvers = {'<': [('tag:yaml.org,2002:merge', re.compile('^<<$'))]}
+    yaml_implicit_resolvers = {}
 
     def compose_mapping_node(self, anchor):
         node, seen = super().compose_mapping_node(anchor), set()
@@ -217,6 +217,7 @@ class _AsWritten(yaml.SafeLoader):
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
                 raise MsagcnError(f'line {key.start_mark.line + 1}: {key.value}: is given twice')
             if isinstance(key, yaml.ScalarNode): seen.add(key.value)
+            if isinstance(key, yaml.ScalarNode) and key.value == '<<' and not key.style: key.tag = 'tag:yaml.org,2002:merge'
         return node
 
 def read_yaml(path) -> dict:
