@@ -69,7 +69,7 @@ class Lab:
         self.tab.locator('.lm-MenuBar-itemLabel:text-is("Run")').click()
         self.tab.locator('.lm-Menu-itemLabel:text-is("Run All Cells")').click()
         done = f'{PROMPTS}.every(p => parseInt(p.slice(1)) > {before})'
-        self.tab.wait_for_function(f'{done} || {ERRORS}.length', timeout=180000)
+        self.tab.wait_for_function(f'{done} || {ERRORS}.length', timeout=600000)
         assert not self.tab.evaluate(ERRORS), '\n'.join(self.tab.evaluate(ERRORS))
         self.tab.wait_for_function("document.querySelector('#jp-main-statusbar')?.innerText.includes('| Idle')", timeout=60000)
 
