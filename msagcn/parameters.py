@@ -194,7 +194,7 @@ def _of_a_script(values: dict) -> dict:
 def project_root(folder) -> Path:
     "The project that a folder of notebooks belongs to, which is the folder above its `nbs`; of any other folder itself."
     folder = Path(folder).absolute()
-    above = [f.parent for f in (folder, *folder.parents) if f.name == 'nbs']
+    above = [f.parent for f in (folder, *folder.parents) if f.name == 'nbs' and (f/'runs').is_dir()]
     return next((f for f in above if any((f/sign).exists() for sign in ('settings.ini', 'data', 'params'))), folder)
 
 def work_at_root() -> Path:
