@@ -8,7 +8,7 @@ __all__ = ['KNOWN', 'DRAWN', 'SURE', 'FEW', 'EDGE', 'FAINT', 'TO_OTHERS', 'LONGE
 
 # %% ../nbs/13_detections.ipynb #6924e3c9
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 

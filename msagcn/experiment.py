@@ -9,7 +9,7 @@ __all__ = ['RESULT_COLUMNS', 'read_source', 'prepare', 'findings', 'in_common', 
            'train', 'load_any', 'test_in_processes', 'test_accuracy']
 
 # %% ../nbs/60_experiment.ipynb #e51ff88f
-import json, math, os, subprocess, tempfile
+import math, os, subprocess, tempfile
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +36,7 @@ from .msg3d_ntu import prepare_msg3d_ntu
 from .ntu import prepare_ntu
 from .nw_ucla import download, read_nw_ucla
 from .parts import files_beside
-from .parameters import PLACES, PrepareParameters, TestParameters, TrainParameters, UseParameters
+from .parameters import PLACES, PrepareParameters, TestParameters, TrainParameters, UseParameters, as_text
 from .statistics import people_interval
 from .synthetic import write_synthetic
 from .train import fit, precision_context, read_progress
@@ -192,7 +192,7 @@ def usual_parameters() -> dict:
 def as_arguments(p) -> list[str]:
     "Checked parameters as arguments of the command."
     pairs = [(k, v) for k, v in p.model_dump().items() if v != type(p).model_fields[k].default]
-    return [w for k, v in pairs for w in ('-p', k, json.dumps(v))]
+    return [w for k, v in pairs for w in ('-p', k, as_text(v))]
 
 # %% ../nbs/60_experiment.ipynb #7df9c858
 @contextmanager

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COLOUR_STEPS', 'msagcn_layers', 'msg3d_layers', 'matrix', 'alone', 'frames_seen', 'probabilities', 'right_and_wrong',
            'worth_showing', 'colour_tables', 'skeleton_tree', 'clip_tree', 'run_tree', 'opened', 'layers_of',
-           'explorer_tree', 'pack', 'unpack', 'script', 'fragment', 'page', 'widget', 'weights_of_runs',
+           'explorer_tree', 'pack', 'unpack', 'script', 'fragment', 'page', 'looked_at', 'widget', 'weights_of_runs',
            'clips_to_show', 'used_by', 'data_of_runs', 'explore', 'write_explorer', 'look_inside', 'write_figures']
 
 # %% ../nbs/64_explore.ipynb #d52a06a6
@@ -272,6 +272,13 @@ def page(text: str) -> str:
     return (f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n<title>{escape(title)}</title>\n'
             f'<style>{style} {dark}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n{fragment(text)}</body>\n</html>\n')
 
+def looked_at() -> bool:
+    "Whether somebody has this notebook open: JupyterLab and its kin say which cell they run, nbconvert and papermill do not."
+    try: from IPython import get_ipython
+    except ImportError: return False
+    parent = getattr(get_ipython(), 'get_parent', dict)()
+    return bool(parent.get('metadata', {}).get('cellId'))
+
 def widget(text: str):
     "A live explorer for JupyterLab; `widget.state` is what is chosen, and may be set."
     anywidget, traitlets = notebook_tool('anywidget'), notebook_tool('traitlets')
@@ -279,8 +286,10 @@ def widget(text: str):
         _esm = script()
         data, state = traitlets.Unicode().tag(sync=True), traitlets.Dict().tag(sync=True)
         def _repr_mimebundle_(self, **kwargs):
+            page = {'text/html': fragment(self.data)}
+            if not looked_at(): return page, {}
             bundle, about = super()._repr_mimebundle_(**kwargs)
-            return bundle | {'text/html': fragment(self.data)}, about
+            return bundle | page, about
     return Explorer(data=text)
 
 # %% ../nbs/64_explore.ipynb #547ee7ea
@@ -296,7 +305,7 @@ def weights_of_runs(p: ExploreParameters) -> dict[str, Path]:
     out = dict(zip(names, files))
     for r, path in out.items():
         if not path.exists():
-            raise MsagcnError(f'{path}: no weights of run {r} here; train it first, or name a file of weights')
+            raise MsagcnError(f'{path.absolute()}: no weights of run {r} here; train it first, or name a file of weights')
     return out
 
 def clips_to_show(p: ExploreParameters, weights: dict, clips: Clips) -> list[str]:

@@ -8,7 +8,7 @@ __all__ = ['notebook_tool', 'runner', 'execute', 'math_to_mathml', 'to_html', 'H
            'leak_words', 'command', 'parameter_table', 'render_report']
 
 # %% ../nbs/61_reports.ipynb #ca825098
-import importlib, json, re, shlex
+import importlib, re, shlex, sys
 from collections import Counter
 from html import escape
 from pathlib import Path
@@ -44,10 +44,12 @@ def execute(
     "Execute a notebook with parameters; a failing cell is a `MsagcnError` that names the executed copy."
     papermill, out = notebook_tool('papermill'), Path(out)
     part = out.with_name(f'.{out.stem}.part.ipynb')
+    def literal(path): return str(path).replace('{', '{{').replace('}', '}}')                   # papermill fills in braces
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        papermill.execute_notebook(str(notebook), str(part), parameters, kernel_name='python3', language='python',
-                                   progress_bar=False, extra_arguments=['--log-level=ERROR'])   # the kernel else warns about TCP
+        papermill.execute_notebook(literal(notebook), literal(part), parameters, kernel_name='python3', language='python',
+                                   kernel_manager_class=_kernel_of_this_python(), progress_bar=False,
+                                   extra_arguments=['--log-level=ERROR'])                       # the kernel else warns about TCP
     except papermill.exceptions.PapermillExecutionError as e:
         part.replace(out)
         raise MsagcnError(f'{out}: {_last_line(e)} (in cell {e.cell_index})') from e
@@ -57,6 +59,17 @@ def execute(
     else: part.replace(out)
     finally: part.unlink(missing_ok=True)
     return out
+
+def _kernel_of_this_python():
+    "A kernel manager that starts `sys.executable`, and looks for no installed kernel."
+    notebook_tool('ipykernel')
+    specs = notebook_tool('jupyter_client.kernelspec')
+    class Here(notebook_tool('jupyter_client.manager').AsyncKernelManager):
+        @property
+        def kernel_spec(self):
+            argv = [sys.executable, '-m', 'ipykernel_launcher', '-f', '{connection_file}']
+            return specs.KernelSpec(argv=argv, display_name='Python', language='python')
+    return Here
 
 def _last_line(e) -> str:
     "What an exception says, in one line, without colours."
@@ -173,7 +186,7 @@ def runs_of(reports_dir, benchmark: str, recipe: str) -> dict[str, dict]:    # r
     here = [m for m in runs if m['benchmark'] == benchmark and m.get('top1') is not None]
     if not any(m['recipe'] == recipe for m in here):
         there = ', '.join(sorted({m['recipe'] for m in here})) or 'none'
-        raise MsagcnError(f'{reports_dir}: no finished runs of recipe {recipe} on {benchmark}; recipes there: {there}')
+        raise MsagcnError(f'{Path(reports_dir).absolute()}: no finished runs of recipe {recipe} on {benchmark}; recipes there: {there}')
     return {m['run_id']: m for m in here if m['recipe'] == recipe}
 
 def histories(reports_dir, runs) -> dict[str, pd.DataFrame]:
@@ -294,16 +307,18 @@ def command(
     defaults: dict,      # of the train parameters
     params='params',     # folder of parameter files
 ) -> str:
-    "The command that makes this run, as short as possible; values that would be read otherwise are JSON."
-    import yaml
-    files = {None: {}} | {f: yaml.safe_load(f.read_text(encoding='utf-8')) for f in sorted(Path(params).glob('*.yaml'))}
+    "The command that makes this run, as short as possible."
+    from msagcn.parameters import TrainParameters, as_text, read_values, read_yaml      # stands on the training; tables do not
+    def told(file):
+        try: return read_values(TrainParameters, read_yaml(file))
+        except MsagcnError: return None                          # not a parameter file
+    files = {None: {}} | {f: told(f) for f in sorted(Path(params).glob('*.yaml'))}
     ours = {k: v for k, v in metrics.items() if k in defaults}
     def differing(values): return {k: v for k, v in ours.items() if v != (defaults | values)[k]}
     def fits(v): return isinstance(v, dict) and set(v) <= set(defaults) and v.get('recipe', ours['recipe']) == ours['recipe']
     fitting = {f: v for f, v in files.items() if fits(v)}
     best = min(fitting, key=lambda f: len(differing(fitting[f])))
-    def text(v): return v if isinstance(v, str) and yaml.safe_load(v) == v and ',' not in v else json.dumps(v)
-    pairs = [w for k, v in differing(fitting[best]).items() for w in ('-p', k, text(v))]
+    pairs = [w for k, v in differing(fitting[best]).items() for w in ('-p', k, as_text(v))]
     return shlex.join(['msagcn', 'train', *(['-f', best.as_posix()] if best else []), *pairs])
 
 def parameter_table(runs: dict[str, dict], names) -> pd.DataFrame:

@@ -60,26 +60,6 @@ def crowd(tmp_path_factory):
     return out / 'crowd.html', clips
 
 
-@pytest.fixture(scope='module')
-def browser():
-    playwright = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
-    chromium = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
-    if chromium is None: pytest.skip('there is no Chromium here')
-    with playwright.sync_playwright() as p:
-        b = p.chromium.launch(executable_path=chromium, args=['--no-sandbox'])
-        yield b
-        b.close()
-
-
-@pytest.fixture
-def shots(tmp_path_factory):
-    "Where screenshots go: MSAGCN_PICTURES, or pytest's own folder."
-    place = os.environ.get('MSAGCN_PICTURES')
-    if not place: return tmp_path_factory.mktemp('pictures')
-    os.makedirs(place, exist_ok=True)
-    return type(ROOT)(place)
-
-
 class Tab:
     "A page opened from disk with the network off; what it complains of, and what it asks for, is kept."
     def __init__(self, browser, path, scheme='light', width=1200):
