@@ -122,6 +122,10 @@ def test_a_training_that_was_too_short_is_said_to_be(reach, tmp_path, capsys, mo
     runs = runs_of(at['reports_dir'], 'reach', 'custom')
     words = baseline_words(runs)
     assert '1-NN 100.00 (Euclidean, 8 frames of feed own)' in words and 'trained too short' in words
+    again = pairs(data_dir=at['data_dir'], reports_dir=at['reports_dir'], device='cpu')
+    for steps in (0, 2):                                                 # the whole run, and its first steps
+        assert main(['verify', m['run_id'], *again, *pairs(steps=steps)]) == 0
+        assert f"{m['run_id']}: bit-equal" in capsys.readouterr().out
     new = 'train_top1 n_train train_majority fed chance majority_top1 nearest_top1'.split()
     assert baseline_words({r: {k: v for k, v in m.items() if k not in new} for r, m in runs.items()}) == ''
 
