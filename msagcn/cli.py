@@ -13,11 +13,12 @@ from pathlib import Path
 
 from . import __version__
 from .ablation import ablate
+from .baselines import baselines_in_words, untrained
 from .bench import BenchParameters, measure
 from .clips import load_clips
 from .core import MsagcnError
 from .distributed import finish, launch, place, slurm_command, world
-from .experiment import as_arguments, findings, in_common, prepare, test_accuracy, train
+from .experiment import as_arguments, findings, in_common, prepare, test_accuracy, train, without_training
 from .weights import Predictor, assumed, open_weights
 from .export import apart_onnx, apart_torch, export_onnx, export_torch
 from .foreign_scores import add_fuse_flags, fuse_from_flags, has_fuse_flags
@@ -26,7 +27,7 @@ from .msg3d import MSG3D
 from .msg3d_names import FORMS, save_names
 from .parameters import (AblateParameters, ExploreParameters, ExportParameters, FuseParameters, PredictParameters,
                                PrepareParameters, ReportParameters, TablesParameters, TestParameters, TrainParameters,
-                               VerifyParameters, as_text, explained, is_list, is_path, read_parameters, read_yaml)
+                               VerifyParameters, as_text, explained, is_list, is_path, laid_over, read_parameters, read_yaml)
 from .tables import write_tables
 from .verify import in_words, verify
 
@@ -45,11 +46,12 @@ def grid(
     kind,                            # class of the parameters
 ) -> list:                           # checked parameters, one per combination
     "All combinations of the values given, checked before any is run."
-    base = {k: v for f in files for k, v in read_yaml(f).items()}
+    base = {}
+    for f in files: base = laid_over(base, read_yaml(f))
     names = [name for name, _ in pairs]
     if twice := [n for n in names if names.count(n) > 1]: raise MsagcnError(f'{twice[0]}: given twice; several values are separated by commas')
     axes = [[(name, value) for value in several(kind, name, text)] for name, text in pairs]
-    try: return [read_parameters(kind, base | dict(choice)) for choice in itertools.product(*axes)]
+    try: return [read_parameters(kind, laid_over(base, dict(choice))) for choice in itertools.product(*axes)]
     except MsagcnError as e:
         told = not files or re.split(r'[:.]', str(e))[0] in dict(pairs)              # what the command line said is not a file's fault
         raise MsagcnError(str(e) if told else f'{", ".join(files)}: {e}') from None
@@ -63,7 +65,9 @@ def run_train(p: TrainParameters, notebooks: bool = True) -> None:
     if first and not told: print(f'{p.run_id}', file=sys.stderr)
     m = train(p)
     words = [f'{k} {m[k]:.2f}' for k in ('val_top1', 'top1', 'top1_clean') if m.get(k) is not None]
+    if m.get('majority_top1') is not None: words.append(f'without training: {baselines_in_words(m)}')
     if first and not told: print(f'{p.run_id}: ' + ', '.join(words))
+    if first and not told and 'train_top1' in m and (line := untrained(m['train_top1'], m['n_train'], m['train_majority'])): print(f'{p.run_id}: {line}')
     if not notebooks or place(): return
     try: render('train', p, folder)
     except MsagcnError as e: print(f'msagcn: the run is finished, its notebook could not be rendered: {e}', file=sys.stderr)
@@ -87,6 +91,7 @@ def run_prepare(p: PrepareParameters) -> None:
     subjects = sorted({int(s) for s, part in zip(clips.subjects, clips.parts) if part != 'test'} - {0})
     print(f'{clips.benchmark}: {len(clips.classes)} classes, {parts}; subjects to hold out: {", ".join(map(str, subjects)) or "none known"}')
     for line in in_common(clips): print(line)
+    if known := without_training(clips): print(f'without training: {known}')
     words, tables = findings(clips.notes, 3)
     tables.pop('missing joints', None)                   # for reports; the words have it in a line
     for t in tables.values(): print(f'\n{t.to_string(index=False)}\n')

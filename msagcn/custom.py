@@ -22,6 +22,7 @@ from .estimators import frame_files, read_people
 from .missing import (FILLS, RULES, Missing, Reading, axes_from, fill, in_order, missing_note,
                             reading_note, with_nan)
 from .overlap import frame_prints, overlaps
+from .own import longest_axis
 from .skeleton import SKELETONS, Skeleton, skeleton_note, tree_skeleton
 
 # %% ../nbs/27_custom.ipynb #c2a9c564
@@ -36,10 +37,11 @@ class Description:
     table: Path|None
     classes: tuple[str, ...]|None       # None: all names that occur, sorted
     reading: Reading = Reading()        # order of axes, what is missing, how it is filled
+    up: str|None = None                 # 'x', 'y' or 'z', of xyz; None: as the data show
 
 CHANNELS = ('xyz', 'xy', 'xys')
 PARTS = ('train', 'val', 'test')
-_KEYS = ('joints', 'parents', 'channels', 'persons', 'image', 'clips', 'table', 'classes', 'axes', 'missing', 'fill')
+_KEYS = ('joints', 'parents', 'channels', 'persons', 'image', 'clips', 'table', 'classes', 'axes', 'missing', 'fill', 'up')
 
 def _plain(name): return re.sub(r'[\s_-]+', '_', name.strip().lower())     # 'Left Hand' and 'left_hand' are the same joint
 
@@ -101,6 +103,10 @@ def read_description(
         sizes = isinstance(image, list) and all(type(n) in (int, float) and 0 < n < float('inf') for n in image)
         if not (sizes and len(image) == 2):
             raise wrong(f'image: {image!r} is not [width, height]')
+    up = d.get('up')
+    if up is not None:
+        if channels != 'xyz': raise wrong('up: only with xyz')
+        if up not in ('x', 'y', 'z'): raise wrong(f'up: {up!r} is not one of x, y, z')
     for k in ('clips', 'table'):
         if d.get(k) is not None and not isinstance(d[k], str): raise wrong(f'{k}: {d[k]!r} is not a path')
     folder = path.parent/(d.get('clips') or '')
@@ -108,7 +114,7 @@ def read_description(
     table = path.parent/d['table'] if d.get('table') else None
     classes = None if d.get('classes') is None else _names(path, 'classes', d['classes'])
     skeleton = _skeleton(path, d['joints'], d.get('parents'))
-    return Description(skeleton, channels, persons, image and tuple(image), folder, table, classes, _reading(path, d))
+    return Description(skeleton, channels, persons, image and tuple(image), folder, table, classes, _reading(path, d), up)
 
 # %% ../nbs/27_custom.ipynb #5fdfef1d
 _BROKEN = (ArithmeticError, EOFError, KeyError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError,
@@ -338,7 +344,8 @@ def read_custom(
     labels = np.array([classes.index(l) for l in labels])
     clips = Clips(benchmark, skeleton_note(d.skeleton), classes, names, labels, _numbered(subjects), list(parts),
                   [content_hash(x) for x in frames], np.array([len(x) for x in frames]), np.concatenate(frames), d.channels,
-                  'nw_ucla' if d.channels == 'xyz' else 'mmaction2', list(d.image) if d.image else None, notes)
+                  'own' if d.channels == 'xyz' else 'mmaction2', list(d.image) if d.image else None, notes)
+    if d.channels == 'xyz': clips.notes['up'] = d.up or longest_axis(clips)
     if d.channels != 'xyz' and not d.image: clips.shared = clips.data_hash, _shared_before(clips, d, files)
     return clips
 

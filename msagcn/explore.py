@@ -25,6 +25,7 @@ from .core import MsagcnError, Progress, write_text
 from .evaluate import Scores, load_scores, predict
 from .weights import open_weights
 from .feed import batch, fed_store
+from .own import OWN_FEEDS, even_times
 from .graph import static_adjacency
 from .msagcn import FigureGraphConv
 from .msg3d import MSG3D
@@ -93,6 +94,7 @@ def alone(clips: Clips, frames: list[np.ndarray]) -> Clips:          # each (L, 
 
 def frames_seen(clips: Clips, L: int, run: TrainParameters) -> np.ndarray:       # (T,) in [0, L - 1]
     "Where in a clip of L frames the network's T frames lie."
+    if (run.feed or clips.feed) in OWN_FEEDS: return even_times(torch.tensor([L]), run.frames)[0].numpy()
     ramp = np.broadcast_to(1. + np.arange(L)[:, None, None, None], (L, *clips.frames.shape[1:]))
     s = fed_store(alone(clips, [ramp]), feed=run.feed)
     at = batch(s, torch.tensor([0]), run.frames, 'joint', part=(0, run.test_clips))[0, 0, :, 0, 0].double().numpy()

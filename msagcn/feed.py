@@ -15,6 +15,7 @@ from .clips import Clips
 from .core import MsagcnError
 from .ctr_gcn import ctr_batch
 from .mmaction import mmaction_batch
+from .own import OWN_FEEDS, own_batch, own_store
 from .streams import ClipStore, as_stream, batch as turned_batch, store
 
 # %% ../nbs/32_feed.ipynb #c8514165
@@ -46,19 +47,23 @@ def padded_batch(
     if s.own: there = inside.expand(x.shape[:3]) if s.there is None else inside & s.there_at(at)
     return as_stream(x.permute(0, 4, 1, 3, 2), stream, s.skeleton, there).contiguous()
 
-FEEDS = {'nw_ucla': turned_batch, 'ctr_gcn': ctr_batch, 'mmaction2': mmaction_batch, 'whole': whole_batch, 'padded': padded_batch}
+FEEDS = {'nw_ucla': turned_batch, 'ctr_gcn': ctr_batch, 'mmaction2': mmaction_batch, 'whole': whole_batch, 'padded': padded_batch,
+         **dict.fromkeys(OWN_FEEDS, own_batch)}
 
 # %% ../nbs/32_feed.ipynb #983e19ce
 @dataclass
 class FedStore(ClipStore):
     "A data set on a device, with the feed that samples it."
     feed: str = 'nw_ucla'
+    up: str = 'y'        # the vertical axis, for feeds that turn about it
 
 def fed_store(clips: Clips, device='cpu', feed: str = '', dtype=torch.float32) -> FedStore:
     "Move a data set to a device, for its own feed or another."
     feed = feed or clips.feed
     if feed not in FEEDS: raise MsagcnError(f"feed: '{feed}' is not one of {', '.join(FEEDS)}")
-    return FedStore(**vars(store(clips, device, dtype, centred=feed == 'nw_ucla')), feed=feed)
+    if feed in OWN_FEEDS: stored = own_store(clips, device, dtype, OWN_FEEDS[feed])
+    else: stored = store(clips, device, dtype, centred=feed == 'nw_ucla')
+    return FedStore(**vars(stored), feed=feed, up=clips.notes.get('up', 'y'))
 
 def batch(
     s: FedStore,

@@ -53,8 +53,9 @@ def _fits(shape, axes, V, C) -> bool:
     return shape[axes.index('joint')] == V and shape[axes.index('space')] == C
 
 def _other_readings(shape, V, C, persons) -> list[tuple[str, ...]]:
-    "Known orders, besides ours, that an array of this shape may have."
+    "Known orders, besides ours, that an array of this shape may have; of three axes, T×V×C is documented and nothing else known."
     ours = _OURS[len(shape)]
+    if len(shape) == 3 and _fits(shape, ours, V, C): return []
     time_first = [('time', *rest) for rest in permutations(ours[1:])]
     found = [order for order in time_first if order != ours and _fits(shape, order, V, C)]
     if len(shape) == 3: return found

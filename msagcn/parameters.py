@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['NONE', 'BOOLEANS', 'PARAMETER_CELL', 'Count', 'Word', 'Stream', 'Model', 'Benchmark', 'NO_PATH', 'Device', 'PARTS_OF',
            'PLACES', 'read_boolean', 'read_whole', 'read_decimal', 'read_list', 'alternatives', 'is_list', 'read_value',
-           'Parameters', 'read_parameters', 'assigned_names', 'notebook_parameters', 'project_root', 'work_at_root',
-           'read_yaml', 'read_values', 'as_text', 'is_path', 'PrepareParameters', 'TrainParameters', 'FuseParameters',
-           'TestParameters', 'VerifyParameters', 'AblateParameters', 'TablesParameters', 'ExploreParameters',
-           'ReportParameters', 'UseParameters', 'PredictParameters', 'ExportParameters', 'choices', 'explained']
+           'Parameters', 'read_parameters', 'laid_over', 'assigned_names', 'notebook_parameters', 'project_root',
+           'work_at_root', 'read_yaml', 'read_values', 'as_text', 'is_path', 'PrepareParameters', 'TrainParameters',
+           'FuseParameters', 'TestParameters', 'VerifyParameters', 'AblateParameters', 'TablesParameters',
+           'ExploreParameters', 'ReportParameters', 'UseParameters', 'PredictParameters', 'ExportParameters', 'choices',
+           'explained']
 
 # %% ../nbs/52_parameters.ipynb #e6958155
 import ast, difflib, json, math, os, re, types
@@ -144,6 +145,19 @@ def read_parameters(
     if '__name__' in values: values = notebook_parameters(kind, values)
     try: return kind(**values)
     except ValidationError as e: raise MsagcnError('; '.join(_in_words(kind, p) for p in e.errors()).replace('\n', '\\n')) from None
+
+_LENGTHS = ('epochs', 'steps'), ('steps', 'epochs')              # each leaves out the other
+
+def laid_over(
+    base: dict,              # parameters, say of a file
+    over: dict,              # those that count more, say of the command line
+) -> dict:
+    "Both together. A length in epochs in `over` takes the place of one in steps in `base`, and the other way round; parts of another model are left out."
+    if over.get('model', base.get('model')) != base.get('model'):
+        base = {k: v for k, v in base.items() if k not in PARTS_OF.get(base.get('model'), ())}
+    for new, old in _LENGTHS:
+        if over.get(new) and old not in over: base = {k: v for k, v in base.items() if k not in (old, 'warmup_steps' if old == 'steps' else 'warmup')}
+    return base | over
 
 def _in_words(kind, problem):
     name = '.'.join(map(str, problem['loc']))
@@ -304,7 +318,7 @@ class TrainParameters(Parameters):
     feed: Literal['', *FEEDS] = Field('', description="how clips become input; empty: the data's own way")
     frames: Annotated[int, Field(ge=4, le=300)] = Field(52, description='T, of a clip')
     test_clips: Count = Field(1, description='averaged in the final test (feed mmaction2)')
-    epochs: Count = Field(65, description='passes, after each of which the held-out clips are measured')
+    epochs: Annotated[int, Field(ge=0)] = Field(65, description='passes, after each of which the held-out clips are measured; 0 with steps')
     repeats: Count = Field(1, description='how often a pass has each clip, otherwise augmented each time')
     batch_size: Annotated[int, Field(ge=2)] = Field(64, description='of a step, in all processes together')
     accumulate: Count = Field(1, description="forwards that a step's batch is split into, each with its own BatchNorm statistics")
@@ -314,6 +328,8 @@ class TrainParameters(Parameters):
     schedule: Literal['step', 'cosine'] = Field('step', description='of the learning rate: a tenth after each milestone, or half a cosine to zero')
     milestones: list[Count] = Field([50], description='of schedule step: epochs')
     warmup: Annotated[int, Field(ge=0)] = Field(5, description='epochs in which the learning rate rises')
+    steps: Annotated[int, Field(ge=0)] = Field(0, description='length in steps instead of epochs, whatever the number of clips; 0: by epochs')
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(0, description='with steps, instead of warmup: steps in which the learning rate rises')
     weight_decay: Annotated[float, Field(ge=0)] = Field(1e-4, description='of all weights')
     seed: Annotated[int, Field(ge=0)] = Field(1, description='of first weights, order and augmentation')
     precision: Literal['fp32', 'bf16', 'fp16'] = Field('fp32', description='of large tensors; bf16 and fp16 by autocast')
@@ -333,6 +349,23 @@ class TrainParameters(Parameters):
         others = [k for model, parts in PARTS_OF.items() if model != self.model for k in parts]
         odd = [k for k in others if getattr(self, k) != type(self).model_fields[k].default]
         if odd: raise ValueError(f'{odd[0]} means nothing to {self.model}')
+        return self
+    @model_validator(mode='before')
+    @classmethod
+    def _steps_leave_out_epochs(cls, values):
+        return dict(epochs=0, warmup=0, schedule='cosine') | values if values.get('steps') else values
+    @model_validator(mode='after')
+    def _one_length(self):
+        if not self.steps:
+            if not self.epochs: raise ValueError('epochs and steps: both are 0; one of them says how long to train')
+            if self.warmup_steps: raise ValueError('warmup_steps: goes with steps; with epochs say warmup')
+            return self
+        for k in ('epochs', 'warmup'):
+            if v := getattr(self, k):
+                raise ValueError(f'steps: {self.steps} and {k}: {v} exclude each other; with steps, epochs and warmup are 0 and warmup_steps counts')
+        if self.schedule != 'cosine': raise ValueError('schedule: steps want cosine; the milestones of step are epochs')
+        if self.repeats > 1: raise ValueError('repeats: means nothing with steps')
+        if self.warmup_steps >= self.steps: raise ValueError(f'warmup_steps: {self.warmup_steps} are not fewer than steps: {self.steps}')
         return self
     @field_validator('width')
     @classmethod

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['notebook_tool', 'runner', 'execute', 'math_to_mathml', 'to_html', 'Html', 'table_html', 'read_table', 'runs_of',
-           'histories', 'best_scores', 'hardest_pairs', 'with_subjects', 'subject_table', 'accuracy_words',
-           'leak_words', 'command', 'parameter_table', 'render_report']
+           'histories', 'best_scores', 'hardest_pairs', 'baseline_words', 'with_subjects', 'subject_table',
+           'accuracy_words', 'leak_words', 'command', 'parameter_table', 'render_report']
 
 # %% ../nbs/61_reports.ipynb #ca825098
 import importlib, re, shlex, sys
@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 import msagcn
+from .baselines import baselines_in_words, untrained
 from .core import MsagcnError, read_json, write_text
 from .evaluate import Scores, align, fuse, load_scores, mean_class, topk
 from .statistics import interval, people_interval
@@ -226,6 +227,23 @@ def hardest_pairs(
         there = np.flatnonzero((s.labels == a) & (guess == b))
         rows.append((classes[a], classes[b], n, int((s.labels == a).sum()), s.names[there[margin[there].argmax()]]))
     return pd.DataFrame(rows, columns=['is', 'taken for', 'clips', 'of', 'example'])
+
+# %% ../nbs/61_reports.ipynb #a6a897a4
+def baseline_words(
+    runs: dict[str, dict],   # run id -> metrics
+) -> str:                    # Markdown; empty where nothing was recorded
+    "Chance, commonest class and 1-NN of the runs' test clips; training accuracies, and which of them are low."
+    lines = {}
+    for m in runs.values():
+        if m.get('majority_top1') is None: continue
+        text = baselines_in_words(m, m['fed'], m['frames'])
+        lines.setdefault(text, []).append(m['stream'])
+    words = [f'Without training: {text}.' for text in lines]
+    seen = {r: m for r, m in runs.items() if 'train_top1' in m}
+    if seen: words.append('On their own training clips: ' + ', '.join(f"{m['stream']} s{m['seed']} {m['train_top1']:.2f}" for m in seen.values()) + '.')
+    for r, m in seen.items():
+        if line := untrained(m['train_top1'], m['n_train'], m['train_majority']): words.append(f'**{r}**: {line}.')
+    return '\n\n'.join(words)
 
 # %% ../nbs/61_reports.ipynb #0d362df9
 def with_subjects(

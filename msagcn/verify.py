@@ -28,7 +28,7 @@ from .evaluate import load_scores
 from .experiment import append_row, commit, data_note, fit_part, tested_part, train
 from .feed import fed_store
 from .parameters import TrainParameters, VerifyParameters, read_parameters
-from .train import read_progress
+from .train import read_progress, rounds
 
 # %% ../nbs/66_verify.ipynb #729a632d
 def find_run(p: VerifyParameters) -> tuple[Path, dict]:
@@ -181,7 +181,7 @@ def first_steps(q: TrainParameters, clips: Clips, steps: int, folder: Path, m: d
     """Train the first steps, and compare what was recorded of them: losses of steps, and epochs that
     ended. Returns that, and the losses here."""
     part, why = tested_part(q), ''
-    each = len(split(clips, q.val_subjects)[part])*q.repeats//q.batch_size
+    each = rounds(q.plan, len(split(clips, q.val_subjects)[part]))[1]
     if not m.get('first_losses') and steps < each: steps, why = each, f'all {each} steps, as only epochs are recorded'
     Path(q.runs_dir).mkdir(parents=True)
     fit_part(q, clips, fed_store(clips, start(pick_device(q.device)), q.feed), part, q.runs_dir, stop=steps)

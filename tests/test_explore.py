@@ -121,7 +121,7 @@ def test_the_numbers_drawn_are_those_of_the_model(browser, page, trained, embedd
         assert np.abs(np.array(drawn['matrix']).reshape(20, 20) - part).max() <= .01 * np.ptp(part) and np.ptp(part) > .05
 
 
-@pytest.mark.parametrize('feed', ['padded', 'whole', 'nw_ucla'])
+@pytest.mark.parametrize('feed', ['padded', 'whole', 'nw_ucla', 'own'])
 def test_the_frames_of_a_window_are_those_that_the_network_is_given(browser, embedded, tmp_path, feed):
     "Around the clip's first, middle and last frame, in a window of five neighbours and one of three that leaves out every other frame."
     from msagcn.clips import load_clips
@@ -132,18 +132,19 @@ def test_the_frames_of_a_window_are_those_that_the_network_is_given(browser, emb
     from msagcn.skeleton import UCLA20
     clips = load_clips(embedded / 'embedded')
     L = len(clips[clips.names[0]])
-    T = 8 if feed == 'nw_ucla' else 3 * L                                                      # less than the clip, or more
+    T = 8 if feed in ('nw_ucla', 'own') else 3 * L                                                      # less than the clip, or more
     save_weights(tmp_path / 'rings.safetensors', TrainParameters(model='msg3d', frames=T, width=6, window_scales=3, feed=feed, device='cpu'), clips,
                  MSG3D(10, UCLA20, T, width=6, window_scales=3).eval())
     (tmp_path / 'p.html').write_text(page(pack(explorer_tree({'rings': tmp_path / 'rings.safetensors'}, clips, clips.names[:1]))))
-    lies = dict(padded=lambda n: min(n, L - 1), whole=lambda n: n % L, nw_ucla=lambda n: n * (L - 1) / (T - 1))[feed]
+    def even(n): return n * (L - 1) / (T - 1)
+    lies = dict(padded=lambda n: min(n, L - 1), whole=lambda n: n % L, nw_ucla=even, own=even)[feed]
     with Tab(browser, tmp_path / 'p.html') as t:
         for n in (0, min(T, L) // 2, min(T, L) - 1):
             for layer, offsets in ((0, [0]), (2, [-2, -1, 0, 1, 2]), (7, [-2, 0, 2])):
                 drawn = t.do(f'(x.set({{time: {lies(n) / (L - 1)}, panes: [{{layer: {layer}}}]}}), x.read(0))')
                 assert drawn['frame'] == round(lies(n))
                 far = np.abs(np.array(drawn['window']) - [lies(min(max(n + i, 0), T - 1)) for i in offsets]).max()
-                assert far <= (feed == 'nw_ucla'), (n, layer, drawn['window'])                 # there the frames lie between the clip's
+                assert far <= (feed in ('nw_ucla', 'own')), (n, layer, drawn['window'])                 # there the frames lie between the clip's
         assert not t.complaints
 
 
