@@ -466,7 +466,7 @@ class ReportParameters(Parameters):
 class UseParameters(Parameters):
     """What weights do not say of themselves: a checkpoint of another program says neither stream nor
     frames nor how its data were prepared."""
-    benchmark: str = Field('', description='a prepared data set in data_dir whose classes, joints and preparation are those of the weights; empty: none')
+    benchmark: Annotated[str, NO_PATH] = Field('', description='a prepared data set in data_dir whose classes, joints and preparation are those of the weights; empty: none')
     stream: Stream|None = Field(None, description='None: as the weights say, else joint')
     frames: Annotated[int, Field(ge=4, le=300)]|None = Field(None, description='None: as the weights say, else as usual for the feed')
     layout: Literal['', *SKELETONS] = Field('', description="joints of a foreign checkpoint; empty: its program's own for so many")
