@@ -100,7 +100,7 @@ class GpuStageGraphConv(StageGraphConv):
         note(bn, saved[0], saved[2])
         return torch.addmm(down.bias[:, None], down.weight.flatten(1), strongest.flatten(1)).view(strongest.shape)
 
-# %% ../nbs/39_gpu.ipynb #6e32bd38
+# %% ../nbs/39_gpu.ipynb #f9d471e5
 class GpuStageTemporalConv(StageTemporalConv):
     "`StageTemporalConv` by kernels; `joined` is what a block takes of it."
     def able(self, x):
@@ -132,7 +132,7 @@ class GpuBlock(Block):
             kind = working(x)
             if type(self.graph) is GpuStageGraphConv and self.graph.able(x):
                 mean, x, beside, last = Shared.apply(x.to(kind))
-                y = self.graph(x, None, (mean, beside))
+                y = self.graph(x, None, (mean, x, beside))
             else: y, last = self.graph(x), x
             return self.temporal.joined(y.to(kind), self.residual(last.to(kind)) if self.has_residual else None)
 

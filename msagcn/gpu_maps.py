@@ -248,12 +248,12 @@ context_sums_backward.register_fake(context_sums_backward._init_fn)
 context_sums.register_autograd(lambda ctx, g: context_sums_backward(g, *ctx.saved_tensors),
                                setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs))
 
-# %% ../nbs/36_gpu_maps.ipynb #b4452e3b
+# %% ../nbs/36_gpu_maps.ipynb #24f1b98f
 @jit
-def _row_mean(s, S: tl.constexpr, V: tl.constexpr, CROSS: tl.constexpr):
+def _row_mean(s, S: tl.constexpr, V: tl.constexpr, A: tl.constexpr, CROSS: tl.constexpr):
     "Mean of a halved attention map's rows."
-    near = 0.
-    if CROSS: near = tl.where(s > 0, .25, 0.) + tl.where(s < S - 1, .25, 0.)
+    near = tl.zeros(s.shape, A)
+    if CROSS: near = (tl.where(s > 0, .25, 0.) + tl.where(s < S - 1, .25, 0.)).to(A)
     return (.5 + near)/(2*V)
 
 @jit
@@ -263,7 +263,7 @@ def pool_forward(P, q, y, N, O, S: tl.constexpr, V: tl.constexpr, OB: tl.constex
     o, v = tl.program_id(1)*OB + tl.arange(0, OB), tl.arange(0, VP)
     ok = (o < O)[:, None] & (v < V)[None, :]
     acc = tl.zeros((OB, VP), A)
-    a = _row_mean(o//(O//S), S, V, CROSS)
+    a = _row_mean(o//(O//S), S, V, A, CROSS)
     for k in range(3):
         f = tl.load(q + (k*8 + o % 8)[:, None]*V + v[None, :], mask=ok, other=0.).to(A) + a[:, None]
         acc += f*tl.load(P + ((k*O + o)*N + n)[:, None]*V + v[None, :], mask=ok, other=0.).to(A)
@@ -282,7 +282,7 @@ def pool_backward(g, P, q, dP, dq, N, O, S: tl.constexpr, V: tl.constexpr, VP: t
         d = tl.load(g + n*O + o).to(A)[:, None]
         at = ((k*O + o)*N + n)[:, None]*V + v[None, :]
         acc += d*tl.load(P + at, mask=ok, other=0.).to(A)
-        tl.store(dP + at, d*(f + _row_mean(o//(O//S), S, V, CROSS)[:, None]), mask=ok)
+        tl.store(dP + at, d*(f + _row_mean(o//(O//S), S, V, A, CROSS)[:, None]), mask=ok)
     tl.store(dq + ((n*3 + k)*8 + r)[:, None]*V + v[None, :], acc, mask=ok)
 
 @jit
@@ -354,7 +354,7 @@ def _gate_rule(ctx, g, _):
     return *channel_gate_backward(g, *ctx.saved_tensors, ctx.stages, ctx.cross), None, None
 channel_gate.register_autograd(_gate_rule, setup_context=_keep_gate)
 
-# %% ../nbs/36_gpu_maps.ipynb #0876c9f3
+# %% ../nbs/36_gpu_maps.ipynb #dfe7ae74
 @jit
 def nearest_joints(x, near, N, C, K: tl.constexpr, V: tl.constexpr, VP: tl.constexpr, CB: tl.constexpr, A: tl.constexpr):    # grid (N,)
     "near (N, K, V) of x (C, N, V): each joint's K nearest, itself among them."
@@ -364,7 +364,7 @@ def nearest_joints(x, near, N, C, K: tl.constexpr, V: tl.constexpr, VP: tl.const
     for c0 in range(0, C, CB):
         c = c0 + tl.arange(0, CB)
         v = tl.load(x + (c*N + n)[:, None]*V + i[None, :], mask=(c < C)[:, None] & (i < V)[None, :], other=0.).to(A)
-        gram = tl.dot(tl.trans(v), v, gram, input_precision='ieee')
+        gram = tl.dot(tl.trans(v), v, gram, input_precision='ieee', out_dtype=A)
         square += tl.sum(v*v, 0)
     d = tl.where((i < V)[None, :], square[:, None] + square[None, :] - 2*gram, float('inf'))
     for k in range(K):
@@ -373,7 +373,7 @@ def nearest_joints(x, near, N, C, K: tl.constexpr, V: tl.constexpr, VP: tl.const
         tl.store(near + (n*K + k)*V + i, j, mask=i < V)
         d = tl.where(i[None, :] == j[:, None], float('inf'), d)
 
-# %% ../nbs/36_gpu_maps.ipynb #72106f3c
+# %% ../nbs/36_gpu_maps.ipynb #f2372063
 @jit
 def _pair(both, near, n, k, o, N, O, K: tl.constexpr, V: tl.constexpr, VP: tl.constexpr, A: tl.constexpr):
     "The pairs of joints with their k-th nearest, (OB, VP), and who that is, (VP,); both (2·O, N, V): other, own."
@@ -477,7 +477,7 @@ def edge_back_apply(g, both, near, saved, sums, dboth, N, O, M, K: tl.constexpr,
         d = tl.where(ok, a[:, None]*(d - sd[:, None] - (z - mean[:, None])*rstd[:, None]*sh[:, None]), 0.)
         own += d
         who = ((j[:, None] == v[None, :]) & (v < V)[:, None]).to(A)              # (VP of pairs, VP of joints)
-        other = tl.dot(d, who, other, input_precision='ieee')
+        other = tl.dot(d, who, other, input_precision='ieee', out_dtype=A)
     tl.store(dboth + (o*N + n)[:, None]*V + v[None, :], other, mask=ok)
     tl.store(dboth + ((O + o)*N + n)[:, None]*V + v[None, :], own, mask=ok)
 

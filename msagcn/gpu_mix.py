@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .gpu_launch import cdiv, jit, launch, next_power_of_2, tl, types, wide_type
 
-# %% ../nbs/36_gpu_mix.ipynb #a832bdac
+# %% ../nbs/36_gpu_mix.ipynb #0fbc36be
 @jit
 def weight_gradient(g, x, saved, part, N, sg, sx, c0g, c0x, O, C, CS, T: tl.constexpr, TO: tl.constexpr, V: tl.constexpr, stride: tl.constexpr,
                     dilation, TAPS: tl.constexpr, S, per, BM: tl.constexpr, BN: tl.constexpr, BL: tl.constexpr, A: tl.constexpr,
@@ -41,7 +41,7 @@ def weight_gradient(g, x, saved, part, N, sg, sx, c0g, c0x, O, C, CS, T: tl.cons
         if RELU:
             xt = xt*a[:, None] + b[:, None]
             xt = tl.where(inside, tl.where(xt <= 0, 0., xt), 0.)
-        acc = tl.dot(gt.to(D), tl.trans(xt.to(D)), acc, input_precision='ieee')
+        acc = tl.dot(gt.to(D), tl.trans(xt.to(D)), acc, input_precision='ieee', out_dtype=A)
     at = part + ((s*TAPS + tap)*O + o)[:, None]*C + c[None, :]
     tl.store(at, acc, mask=(o < O)[:, None] & (c < C)[None, :])
 
@@ -78,7 +78,7 @@ pointwise_backward.register_fake(pointwise_backward._init_fn)
 pointwise.register_autograd(lambda ctx, g: pointwise_backward(g, *ctx.saved_tensors),
                             setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs))
 
-# %% ../nbs/36_gpu_mix.ipynb #744251ee
+# %% ../nbs/36_gpu_mix.ipynb #8ec34809
 @jit
 def _graph(att, shared, n, k, s, r, S: tl.constexpr, V: tl.constexpr, VP: tl.constexpr, A: tl.constexpr):
     "One aggregation matrix, (VP, VP), zero beyond V."
@@ -116,22 +116,22 @@ def mix_forward(p, b, att, shared, gate, e, y, N, O: tl.constexpr, S: tl.constex
         g = tl.load(gate + n*O + o).to(A)
         for t0 in range(0, T, TB):
             t = t0 + tl.arange(0, TB)
-            z = tl.dot(_projected(p, b, n, 0, o, t, O, T, V, VP, A).to(D), f0, input_precision='ieee')
-            z = tl.dot(_projected(p, b, n, 1, o, t, O, T, V, VP, A).to(D), f1, z, input_precision='ieee')
-            z = tl.dot(_projected(p, b, n, 2, o, t, O, T, V, VP, A).to(D), f2, z, input_precision='ieee')*g
+            z = tl.dot(_projected(p, b, n, 0, o, t, O, T, V, VP, A).to(D), f0, input_precision='ieee', out_dtype=A)
+            z = tl.dot(_projected(p, b, n, 1, o, t, O, T, V, VP, A).to(D), f1, z, input_precision='ieee', out_dtype=A)
+            z = tl.dot(_projected(p, b, n, 2, o, t, O, T, V, VP, A).to(D), f2, z, input_precision='ieee', out_dtype=A)*g
             if EDGE: z += tl.load(e + (o*N + n)*V + w, mask=w < V, other=0.).to(A)[None, :]
             ok = (t < T)[:, None] & (w < V)[None, :]
             tl.store(y + (n*O + o)*(T*V) + t[:, None]*V + w[None, :], z.to(y.dtype.element_ty), mask=ok)
 
-# %% ../nbs/36_gpu_mix.ipynb #41245f2e
+# %% ../nbs/36_gpu_mix.ipynb #ebc32df8
 @jit
 def _mix_back(g, gg, p, b, dp, f, n, k, o, t, O: tl.constexpr, T: tl.constexpr, V: tl.constexpr, VP: tl.constexpr, A: tl.constexpr,
               D: tl.constexpr):
     "For one subset: M (VP, VP) of these frames, and the sum of p's gradient, which is written."
     v = tl.arange(0, VP)
     q = _projected(p, b, n, k, o, t, O, T, V, VP, A)
-    m = tl.dot(tl.trans(q.to(D)), g.to(D), input_precision='ieee')
-    d = tl.dot(gg.to(D), tl.trans(f.to(D)), input_precision='ieee')
+    m = tl.dot(tl.trans(q.to(D)), g.to(D), input_precision='ieee', out_dtype=A)
+    d = tl.dot(gg.to(D), tl.trans(f.to(D)), input_precision='ieee', out_dtype=A)
     ok = (t < T)[:, None] & (v < V)[None, :]
     tl.store(dp + ((n*3 + k)*O + o)*(T*V) + t[:, None]*V + v[None, :], d.to(dp.dtype.element_ty), mask=ok)
     return m, tl.sum(tl.sum(d, 1), 0)

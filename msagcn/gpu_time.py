@@ -14,7 +14,7 @@ from .gpu_launch import cdiv, jit, launch, next_power_of_2, sigmoid, tl, types, 
 from .gpu_mix import pointwise, weight_sums
 from .gpu_norm import norm_backward, plan, rows_at_once, statistics
 
-# %% ../nbs/38_gpu_time.ipynb #fc50641e
+# %% ../nbs/38_gpu_time.ipynb #fdbbd04e
 @jit
 def conv_forward(z, saved, W, u, sz, su, c, CS, T: tl.constexpr, TO: tl.constexpr, V: tl.constexpr, stride: tl.constexpr, CP: tl.constexpr,
                  OP: tl.constexpr, B: tl.constexpr, A: tl.constexpr, D: tl.constexpr):           # grid (blocks, N, 2)
@@ -31,7 +31,7 @@ def conv_forward(z, saved, W, u, sz, su, c, CS, T: tl.constexpr, TO: tl.constexp
         x = x*a[:, None] + b[:, None]
         x = tl.where(ok, tl.where(x <= 0, 0., x), 0.)
         w = tl.load(W + ((i*5 + tap)*2*c + o)[:, None]*c + k[None, :], mask=(o < 2*c)[:, None] & (k < c)[None, :], other=0.).to(A)
-        acc = tl.dot(w.to(D), x.to(D), acc, input_precision='ieee')
+        acc = tl.dot(w.to(D), x.to(D), acc, input_precision='ieee', out_dtype=A)
     at = u + n*su + (i*2*c + o)[:, None]*(TO*V) + l[None, :]
     tl.store(at, acc.to(u.dtype.element_ty), mask=(o < 2*c)[:, None] & (l < TO*V)[None, :])
 
@@ -49,7 +49,7 @@ def conv_backward(du, W, dx, su, sx, c, T: tl.constexpr, TO: tl.constexpr, V: tl
         ok = (o < 2*c)[:, None] & inside[None, :]
         g = tl.load(du + n*su + (i*2*c + o)[:, None]*(TO*V) + (t//stride*V + l % V)[None, :], mask=ok, other=0.).to(A)
         w = tl.load(W + ((i*5 + tap)*2*c + o)[None, :]*c + k[:, None], mask=(o < 2*c)[None, :] & (k < c)[:, None], other=0.).to(A)
-        acc = tl.dot(w.to(D), g.to(D), acc, input_precision='ieee')
+        acc = tl.dot(w.to(D), g.to(D), acc, input_precision='ieee', out_dtype=A)
     at = dx + n*sx + (i*c + k)[:, None]*(T*V) + l[None, :]
     tl.store(at, acc.to(dx.dtype.element_ty), mask=(k < c)[:, None] & (l < T*V)[None, :])
 
@@ -99,7 +99,7 @@ def most_backward(du, z, saved, dx, su, sz, sx, c, CS, T: tl.constexpr, TO: tl.c
         d += tl.where(won | (x0 + x1 + x2 != x0 + x1 + x2), g, 0.)
     tl.store(dx + n*sx + (2*c + k)*(T*V) + l, d.to(dx.dtype.element_ty), mask=ok)
 
-# %% ../nbs/38_gpu_time.ipynb #595ad109
+# %% ../nbs/38_gpu_time.ipynb #933a807e
 @jit
 def _frames(z, at, t, c0, channels, T: tl.constexpr, V: tl.constexpr, VP: tl.constexpr, N: tl.constexpr, frames: tl.constexpr, step: tl.constexpr,
             A: tl.constexpr):
@@ -153,7 +153,7 @@ def attend_forward(z, bias, w, b, u, pools, sz, su, N, c, T: tl.constexpr, TO: t
     j = tl.arange(0, B)
     for c0 in range(0, c, B//VP):
         x, ok, ch = _begun(z, bias, n*sz, t, c0, c, 3*c, T, V, VP, B, TO, stride, A)
-        y = tl.dot(mix, x.to(D), input_precision='ieee')
+        y = tl.dot(mix, x.to(D), input_precision='ieee', out_dtype=A)
         tl.store(u + n*su + (5*c + ch)[None, :]*(TO*V) + t[:, None]*V + (j % VP)[None, :], y.to(u.dtype.element_ty), mask=ok)
 
 @jit
@@ -181,7 +181,7 @@ def attend_backward(du, z, bias, w, pools, dz, dqk, dbias, su, sz, sdz, N, c, T:
     for c0 in range(0, c, B//VP):
         x, ok, ch = _begun(z, bias, n*sz, t, c0, c, 3*c, T, V, VP, B, TO, stride, A)
         d, _, _ = _frames(du, n*su + 5*c*(TO*V), t, c0, c, TO, V, VP, B, TO, 1, A)
-        g = tl.dot(x.to(D), tl.trans(d.to(D)), g, input_precision='ieee')
+        g = tl.dot(x.to(D), tl.trans(d.to(D)), g, input_precision='ieee', out_dtype=A)
         count += tl.sum(tl.where(ok & (ch >= half)[None, :] & (x == most[:, None]), 1., 0.), 1)
     a = _attention(q, k, TO, TP)
     g = g*a*(1 - a)
@@ -195,7 +195,7 @@ def attend_backward(du, z, bias, w, pools, dz, dqk, dbias, su, sz, sdz, N, c, T:
     for c0 in range(0, c, B//VP):
         x, ok, ch = _begun(z, bias, n*sz, t, c0, c, 3*c, T, V, VP, B, TO, stride, A)
         d, _, _ = _frames(du, n*su + 5*c*(TO*V), t, c0, c, TO, V, VP, B, TO, 1, A)
-        d = tl.dot(a.to(D), d.to(D), input_precision='ieee')
+        d = tl.dot(a.to(D), d.to(D), input_precision='ieee', out_dtype=A)
         d += tl.where((ch < half)[None, :], dmean[:, None], tl.where(x == most[:, None], dmost[:, None], 0.))
         _write_begun(dz, dbias, d, ok, ch, n*sdz, n, t, c, 3*c, T, V, VP, B, stride, A)
 
@@ -353,7 +353,7 @@ def join_back_apply(d_, u, saved, part, du, dwb, N, c, su, L: tl.constexpr, S, M
             tl.store(dwb + first, sh)
             tl.store(dwb + C + first, sd)
 
-# %% ../nbs/38_gpu_time.ipynb #64f1e2ac
+# %% ../nbs/38_gpu_time.ipynb #16c870a0
 def _sizes(x, stride):
     T, V = x.shape[2:]
     return dict(T=T, TO=cdiv(T, stride), V=V, stride=stride)
@@ -362,12 +362,11 @@ def _tiles(x, stride):
     "Constants of the kernels that take a clip."
     TO, V = cdiv(x.shape[2], stride), x.shape[3]
     TP, VP = max(16, next_power_of_2(TO)), max(16, next_power_of_2(V))
-    return dict(TP=TP, VP=VP, B=VP*max(1, 4096//(TP*VP)))
+    return dict(TP=TP, VP=VP, B=VP*max(1, 4096//(TP*VP)), num_warps=8)
 
 def _conv_sizes(c, x):
     CP, OP = max(16, next_power_of_2(c)), max(16, next_power_of_2(2*c))
-    return dict(CP=CP, OP=OP, B=128 if OP <= 64 or x.dtype not in (torch.float32, torch.float64) else 64, **types(x),
-                num_warps=8 if OP >= 128 else 4)
+    return dict(CP=CP, OP=OP, B=128 if OP <= 64 else 64, **types(x), num_warps=8 if OP >= 128 else 4)
 
 def _tap_weights(g1, g2, x): return torch.stack([g1[..., 0], g2[..., 0]]).permute(0, 3, 1, 2).to(x.dtype, memory_format=torch.contiguous_format).contiguous()
 
