@@ -373,7 +373,7 @@ def nearest_joints(x, near, N, C, K: tl.constexpr, V: tl.constexpr, VP: tl.const
         tl.store(near + (n*K + k)*V + i, j, mask=i < V)
         d = tl.where(i[None, :] == j[:, None], float('inf'), d)
 
-# %% ../nbs/36_gpu_maps.ipynb #f2372063
+# %% ../nbs/36_gpu_maps.ipynb #04891da9
 @jit
 def _pair(both, near, n, k, o, N, O, K: tl.constexpr, V: tl.constexpr, VP: tl.constexpr, A: tl.constexpr):
     "The pairs of joints with their k-th nearest, (OB, VP), and who that is, (VP,); both (2·O, N, V): other, own."
@@ -451,7 +451,7 @@ def edge_back_reduce(g, both, near, saved, part, N, O, S, per, K: tl.constexpr, 
         for k in range(K):
             z, j = _pair(both, near, n, k, o, N, O, K, V, VP, A)
             t = z*a[:, None] + b[:, None]
-            d = tl.where(ok & (_leaky(t) == m), share*tl.where(t > 0, 1., .2), 0.)
+            d = tl.where(ok & (_leaky(t) == m), tl.where(t > 0, share, share*.2), 0.)
             sd += d
             sh += d*(z - mean[:, None])*rstd[:, None]
     tl.store(part + o*S + s, tl.sum(sd, 1), mask=o < O)
@@ -473,7 +473,7 @@ def edge_back_apply(g, both, near, saved, sums, dboth, N, O, M, K: tl.constexpr,
     for k in range(K):
         z, j = _pair(both, near, n, k, o, N, O, K, V, VP, A)
         t = z*a[:, None] + b[:, None]
-        d = tl.where(_leaky(t) == m, share*tl.where(t > 0, 1., .2), 0.)
+        d = tl.where(_leaky(t) == m, tl.where(t > 0, share, share*.2), 0.)
         d = tl.where(ok, a[:, None]*(d - sd[:, None] - (z - mean[:, None])*rstd[:, None]*sh[:, None]), 0.)
         own += d
         who = ((j[:, None] == v[None, :]) & (v < V)[:, None]).to(A)              # (VP of pairs, VP of joints)
