@@ -608,6 +608,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'msagcn.gpu_forms._Pointwise.make': ('gpu_forms.html#_pointwise.make', 'msagcn/gpu_forms.py'),
                                   'msagcn.gpu_forms._Pointwise.plain': ('gpu_forms.html#_pointwise.plain', 'msagcn/gpu_forms.py'),
                                   'msagcn.gpu_forms._softmax_of_products': ('gpu_forms.html#_softmax_of_products', 'msagcn/gpu_forms.py'),
+                                  'msagcn.gpu_forms.by_norm': ('gpu_forms.html#by_norm', 'msagcn/gpu_forms.py'),
                                   'msagcn.gpu_forms.compare': ('gpu_forms.html#compare', 'msagcn/gpu_forms.py'),
                                   'msagcn.gpu_forms.form': ('gpu_forms.html#form', 'msagcn/gpu_forms.py'),
                                   'msagcn.gpu_forms.relative': ('gpu_forms.html#relative', 'msagcn/gpu_forms.py')},

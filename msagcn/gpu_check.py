@@ -7,7 +7,7 @@ __all__ = ['KINDS', 'USES', 'TOLERANCE', 'Report', 'without_numbers', 'network',
            'compile_kernels', 'compilers', 'wait_all', 'Step', 'measure', 'profile', 'check_operations', 'golden',
            'again', 'against_plain', 'sections', 'main']
 
-# %% ../nbs/59_gpu_check.ipynb #a314b5af
+# %% ../nbs/59_gpu_check.ipynb #8d0d41f9
 import argparse, contextlib, json, os, statistics, subprocess, sys, time, traceback
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from torch import nn
 from . import gpu, gpu_launch
 from .contenders import SHAPES, Work, _literal
 from .core import seeded, seeded_generator, write_text
-from .gpu_forms import FORMS, Size, compare
+from .gpu_forms import FORMS, Size, by_norm, compare
 from .msagcn import MSAGCN
 
 # %% ../nbs/59_gpu_check.ipynb #c11181a2
@@ -178,11 +178,11 @@ def profile(step: Step, top: int = 40) -> dict:
     return dict(kernels=sum(c for _, (_, c) in ranked), busy_ms=round(sum(t for _, (t, _) in ranked)/1000, 2),
                 top=[(round(t/1000, 3), c, name) for name, (t, c) in ranked[:top]])
 
-# %% ../nbs/59_gpu_check.ipynb #2ce01d78
+# %% ../nbs/59_gpu_check.ipynb #80f60288
 USES = {'norm': (gpu.ConvNorm, gpu.Retrospect, gpu.StageGraphConv), 'norm without ReLU': (gpu.ConvNorm,), 'pointwise': (gpu.ConvNorm, gpu.Retrospect),
         'mean of frames': (gpu.StageGraphConv,), 'attention maps': (gpu.StageGraphConv,), 'context': (gpu.StageGraphConv,), 'channel gate': (gpu.StageGraphConv,),
         'edges': (gpu.StageGraphConv,), 'mix': (gpu.StageGraphConv,), 'branches': (gpu.StageTemporalConv,), 'embed': (gpu.MSAGCN,)}
-TOLERANCE = {'fp32': 1e-4, 'bf16': .06, 'fp16': .02}
+TOLERANCE = {'fp32': 5e-3, 'bf16': .25, 'fp16': .1}       # of norms; what is wrong is off by about 1
 
 def check_operations(report: Report, sizes: dict[str, Size], kinds, device) -> dict:
     "Compare each operation; returns the table of classes whose operations are right."
@@ -190,7 +190,7 @@ def check_operations(report: Report, sizes: dict[str, Size], kinds, device) -> d
     for label, size in sizes.items():
         for kind in kinds:
             for name in FORMS:
-                errors = report.attempt('operations', f'{name}, {kind}, {label}', lambda: {k: float(f'{e:.2g}') for k, e in compare(name, size, KINDS[kind], device).items()}, 20)
+                errors = report.attempt('operations', f'{name}, {kind}, {label}', lambda: {k: float(f'{e:.2g}') for k, e in compare(name, size, KINDS[kind], device, error=by_norm).items()}, 20)
                 if errors is None or isinstance(errors, str) or not all(e <= TOLERANCE[kind] for e in errors.values()): wrong |= set(USES[name])
                 if torch.device(device).type == 'cuda': torch.cuda.empty_cache()
     report.add('operations', 'taken out', sorted(c.__name__ for c in wrong))
