@@ -525,7 +525,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                             'msagcn.gpu.NoGradient.forward': ('gpu.html#nogradient.forward', 'msagcn/gpu.py'),
                             'msagcn.gpu.apply': ('gpu.html#apply', 'msagcn/gpu.py'),
                             'msagcn.gpu.restore': ('gpu.html#restore', 'msagcn/gpu.py'),
-                            'msagcn.gpu.swap': ('gpu.html#swap', 'msagcn/gpu.py'),
                             'msagcn.gpu.usable': ('gpu.html#usable', 'msagcn/gpu.py')},
             'msagcn.gpu_check': { 'msagcn.gpu_check.Report': ('gpu_check.html#report', 'msagcn/gpu_check.py'),
                                   'msagcn.gpu_check.Report.__init__': ('gpu_check.html#report.__init__', 'msagcn/gpu_check.py'),

@@ -48,8 +48,8 @@ class Report:
 @contextlib.contextmanager
 def without_numbers(kind: torch.dtype):
     "Let models on the device `meta` work in a type, as under autocast."
-    from msagcn import kernels, msagcn as module
-    places = [(m, n) for m in (kernels, module, gpu) for n in ('working', 'full_precision') if hasattr(m, n)]
+    from msagcn import lean, msagcn as module
+    places = [(m, n) for m in (lean, module, gpu) for n in ('working', 'full_precision') if hasattr(m, n)]
     kept = [getattr(m, n) for m, n in places]
     for m, n in places: setattr(m, n, (lambda x: kind) if n == 'working' else (lambda x: contextlib.nullcontext()))
     try: yield
@@ -194,7 +194,7 @@ def check_operations(report: Report, sizes: dict[str, Size], kinds, device) -> d
                 if errors is None or isinstance(errors, str) or not all(e <= TOLERANCE[kind] for e in errors.values()): wrong |= set(USES[name])
                 if torch.device(device).type == 'cuda': torch.cuda.empty_cache()
     report.add('operations', 'taken out', sorted(c.__name__ for c in wrong))
-    return {k: v for k, v in gpu.TABLE.items() if k not in wrong}
+    return {k: v for k, v in gpu.GPU.items() if k not in wrong}
 
 def golden(folder: str, shape: str, kind: str, table: dict, device) -> dict:
     "Errors against the golden numbers of a published network."

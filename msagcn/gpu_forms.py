@@ -19,7 +19,7 @@ from .gpu_maps import Shared, attention_maps, channel_gate, context_sums, edges
 from .gpu_mix import mix, pointwise
 from .gpu_norm import norm_act
 from .gpu_time import branches
-from .kernels import class_of_channels
+from .msagcn import class_of_channels
 
 # %% ../nbs/43_gpu_forms.ipynb #695ef757
 @dataclass(frozen=True)
