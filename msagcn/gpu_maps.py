@@ -459,7 +459,7 @@ def edge_back_reduce(g, both, near, saved, part, N, O, S, per, K: tl.constexpr, 
 
 @jit
 def edge_back_apply(g, both, near, saved, sums, dboth, N, O, M, K: tl.constexpr, V: tl.constexpr, VP: tl.constexpr, OB: tl.constexpr,
-                    A: tl.constexpr):                                            # grid (N, O/OB)
+                    A: tl.constexpr, P: tl.constexpr):                           # grid (N, O/OB)
     "dboth (2·O, N, V); sums (2, O)."
     n = tl.program_id(0)
     o, v = tl.program_id(1)*OB + tl.arange(0, OB), tl.arange(0, VP)
@@ -477,7 +477,7 @@ def edge_back_apply(g, both, near, saved, sums, dboth, N, O, M, K: tl.constexpr,
         d = tl.where(ok, a[:, None]*(d - sd[:, None] - (z - mean[:, None])*rstd[:, None]*sh[:, None]), 0.)
         own += d
         who = ((j[:, None] == v[None, :]) & (v < V)[:, None]).to(A)              # (VP of pairs, VP of joints)
-        other = tl.dot(d, who, other, input_precision='ieee', out_dtype=A)
+        other = tl.dot(d, who, other, input_precision=P, out_dtype=A)
     tl.store(dboth + (o*N + n)[:, None]*V + v[None, :], other, mask=ok)
     tl.store(dboth + ((O + o)*N + n)[:, None]*V + v[None, :], own, mask=ok)
 
@@ -518,7 +518,8 @@ def edges_backward(g: Tensor, both: Tensor, near: Tensor, saved: Tensor) -> tupl
     part, dboth = both.new_empty(2, O, S), torch.empty_like(both)
     launch(edge_back_reduce, (cdiv(O, 16), S), g, both, near, saved, part, N, O, S, per, **size)
     sums = part.sum(2)
-    launch(edge_back_apply, (N, cdiv(O, 16)), g, both, near, saved, sums, dboth, N, O, float(N*V*K), **size)
+    launch(edge_back_apply, (N, cdiv(O, 16)), g, both, near, saved, sums, dboth, N, O, float(N*V*K), **size,
+           P='ieee' if both.dtype == torch.float64 else 'tf32x3')                 # exact but for 2^-21: `who` is 0 and 1
     return dboth, sums
 edges_backward.register_fake(edges_backward._init_fn)
 

@@ -15,8 +15,8 @@ from .gpu_launch import cdiv, jit, launch, next_power_of_2, tl, types, wide_type
 # %% ../nbs/36_gpu_mix.ipynb #0fbc36be
 @jit
 def weight_gradient(g, x, saved, part, N, sg, sx, c0g, c0x, O, C, CS, T: tl.constexpr, TO: tl.constexpr, V: tl.constexpr, stride: tl.constexpr,
-                    dilation, TAPS: tl.constexpr, S, per, BM: tl.constexpr, BN: tl.constexpr, BL: tl.constexpr, A: tl.constexpr,
-                    D: tl.constexpr, RELU: tl.constexpr):                        # grid (tiles of O, tiles of C, TAPS·S)
+                    dilation: tl.constexpr, TAPS: tl.constexpr, S, per, BM: tl.constexpr, BN: tl.constexpr, BL: tl.constexpr, A: tl.constexpr,
+                    D: tl.constexpr, P: tl.constexpr, RELU: tl.constexpr):                        # grid (tiles of O, tiles of C, TAPS·S)
     "Partial sums (S, TAPS, O, C); g is (N, ..., TO, V) from channel c0g on, x (N, ..., T, V) from c0x on."
     s, tap = tl.program_id(2)//TAPS, tl.program_id(2) % TAPS
     o, c = tl.program_id(0)*BM + tl.arange(0, BM), tl.program_id(1)*BN + tl.arange(0, BN)
@@ -30,8 +30,9 @@ def weight_gradient(g, x, saved, part, N, sg, sx, c0g, c0x, O, C, CS, T: tl.cons
         n = (k + tl.zeros((), tl.int64))//BLOCKS
         l = (k % BLOCKS)*BL + tl.arange(0, BL)
         gt = tl.load(g + n*sg + (c0g + o)[:, None]*LO + l[None, :], mask=(o < O)[:, None] & (l < LO)[None, :], other=0.).to(A)
-        if TAPS == 1 and stride == 1:
-            at, ok = l, l < LO
+        if stride == 1:                                                          # V numbers further on, no division
+            at = l + (tap - TAPS//2)*dilation*V
+            ok = (l < LO) & (at >= 0) & (at < T*V)
         else:
             t = l//V*stride + (tap - TAPS//2)*dilation
             at = t*V + l % V
@@ -41,7 +42,7 @@ def weight_gradient(g, x, saved, part, N, sg, sx, c0g, c0x, O, C, CS, T: tl.cons
         if RELU:
             xt = xt*a[:, None] + b[:, None]
             xt = tl.where(inside, tl.where(xt <= 0, 0., xt), 0.)
-        acc = tl.dot(gt.to(D), tl.trans(xt.to(D)), acc, input_precision='ieee', out_dtype=A)
+        acc = tl.dot(gt.to(D), tl.trans(xt.to(D)), acc, input_precision=P, out_dtype=A)
     at = part + ((s*TAPS + tap)*O + o)[:, None]*C + c[None, :]
     tl.store(at, acc, mask=(o < O)[:, None] & (c < C)[None, :])
 
@@ -102,7 +103,7 @@ def _projected(p, b, n, k, o, t, O: tl.constexpr, T: tl.constexpr, V: tl.constex
 
 @jit
 def mix_forward(p, b, att, shared, gate, e, y, N, O: tl.constexpr, S: tl.constexpr, T: tl.constexpr, V: tl.constexpr, TB: tl.constexpr,
-                VP: tl.constexpr, A: tl.constexpr, D: tl.constexpr, EDGE: tl.constexpr):                     # grid (N·8·S,)
+                VP: tl.constexpr, A: tl.constexpr, D: tl.constexpr, P: tl.constexpr, EDGE: tl.constexpr):                     # grid (N·8·S,)
     "y of a clip's class of channels."
     n, c = (tl.program_id(0)//(8*S)).to(tl.int64), tl.program_id(0) % (8*S)
     s, r = c//8, c % 8
@@ -116,26 +117,14 @@ def mix_forward(p, b, att, shared, gate, e, y, N, O: tl.constexpr, S: tl.constex
         g = tl.load(gate + n*O + o).to(A)
         for t0 in range(0, T, TB):
             t = t0 + tl.arange(0, TB)
-            z = tl.dot(_projected(p, b, n, 0, o, t, O, T, V, VP, A).to(D), f0, input_precision='ieee', out_dtype=A)
-            z = tl.dot(_projected(p, b, n, 1, o, t, O, T, V, VP, A).to(D), f1, z, input_precision='ieee', out_dtype=A)
-            z = tl.dot(_projected(p, b, n, 2, o, t, O, T, V, VP, A).to(D), f2, z, input_precision='ieee', out_dtype=A)*g
+            z = tl.dot(_projected(p, b, n, 0, o, t, O, T, V, VP, A).to(D), f0, input_precision=P, out_dtype=A)
+            z = tl.dot(_projected(p, b, n, 1, o, t, O, T, V, VP, A).to(D), f1, z, input_precision=P, out_dtype=A)
+            z = tl.dot(_projected(p, b, n, 2, o, t, O, T, V, VP, A).to(D), f2, z, input_precision=P, out_dtype=A)*g
             if EDGE: z += tl.load(e + (o*N + n)*V + w, mask=w < V, other=0.).to(A)[None, :]
             ok = (t < T)[:, None] & (w < V)[None, :]
             tl.store(y + (n*O + o)*(T*V) + t[:, None]*V + w[None, :], z.to(y.dtype.element_ty), mask=ok)
 
 # %% ../nbs/36_gpu_mix.ipynb #ebc32df8
-@jit
-def _mix_back(g, gg, p, b, dp, f, n, k, o, t, O: tl.constexpr, T: tl.constexpr, V: tl.constexpr, VP: tl.constexpr, A: tl.constexpr,
-              D: tl.constexpr):
-    "For one subset: M (VP, VP) of these frames, and the sum of p's gradient, which is written."
-    v = tl.arange(0, VP)
-    q = _projected(p, b, n, k, o, t, O, T, V, VP, A)
-    m = tl.dot(tl.trans(q.to(D)), g.to(D), input_precision='ieee', out_dtype=A)
-    d = tl.dot(gg.to(D), tl.trans(f.to(D)), input_precision='ieee', out_dtype=A)
-    ok = (t < T)[:, None] & (v < V)[None, :]
-    tl.store(dp + ((n*3 + k)*O + o)*(T*V) + t[:, None]*V + v[None, :], d.to(dp.dtype.element_ty), mask=ok)
-    return m, tl.sum(tl.sum(d, 1), 0)
-
 @jit
 def _store_graph(dF, m, n, k, s, r, S: tl.constexpr, V: tl.constexpr, VP: tl.constexpr):
     v, w = tl.arange(0, VP)[:, None], tl.arange(0, VP)[None, :]
@@ -143,42 +132,35 @@ def _store_graph(dF, m, n, k, s, r, S: tl.constexpr, V: tl.constexpr, VP: tl.con
 
 @jit
 def mix_backward(g, p, b, att, shared, gate, dp, dF, dgate, de, db, N, O: tl.constexpr, S: tl.constexpr, T: tl.constexpr, V: tl.constexpr,
-                 TB: tl.constexpr, VP: tl.constexpr, A: tl.constexpr, D: tl.constexpr):                      # grid (N·8·S,)
-    "Gradients of a clip's class of channels: dp (N, 3, O, T, V), dF (N, 3, S, 8, V, V), dgate (N, O), de (O, N, V), db (N, 3, O)."
-    n, c = (tl.program_id(0)//(8*S)).to(tl.int64), tl.program_id(0) % (8*S)
+                 TB: tl.constexpr, VP: tl.constexpr, A: tl.constexpr, D: tl.constexpr, P: tl.constexpr):     # grid (N·8·S·3,)
+    """Gradients of one subset of a clip's class of channels: dp (N, 3, O, T, V), dF (N, 3, S, 8, V, V), its part of dgate (N, 3, O), db (N, 3, O);
+    the first subset's program writes de (O, N, V)."""
+    n, k, c = (tl.program_id(0)//(24*S)).to(tl.int64), tl.program_id(0) % 3, tl.program_id(0)//3 % (8*S)
     s, r = c//8, c % 8
     Q: tl.constexpr = O//S
     w = tl.arange(0, VP)
-    f0 = _graph(att, shared, n, 0, s, r, S, V, VP, A)
-    f1 = _graph(att, shared, n, 1, s, r, S, V, VP, A)
-    f2 = _graph(att, shared, n, 2, s, r, S, V, VP, A)
-    d0, d1, d2 = tl.zeros((VP, VP), A), tl.zeros((VP, VP), A), tl.zeros((VP, VP), A)
+    f = _graph(att, shared, n, k, s, r, S, V, VP, A)
+    ft = tl.trans(f.to(D))
+    column = tl.sum(f, 0)                                                        # of a bias: p's gradient, summed over frames and joints
+    df = tl.zeros((VP, VP), A)
     for i in range((r - s*Q) & 7, Q, 8):
         o = s*Q + i
         a = tl.load(gate + n*O + o).to(A)
-        ge, gg, b0, b1, b2 = tl.zeros((VP,), A), tl.zeros((VP,), A), tl.zeros((), A), tl.zeros((), A), tl.zeros((), A)
+        ge, m = tl.zeros((VP,), A), tl.zeros((VP, VP), A)
         for t0 in range(0, T, TB):
             t = t0 + tl.arange(0, TB)
             x = _rows(g, (n*O + o)*(T*V), t, T, V, VP, A)
-            m0, s0 = _mix_back(x, x*a, p, b, dp, f0, n, 0, o, t, O, T, V, VP, A, D)
-            m1, s1 = _mix_back(x, x*a, p, b, dp, f1, n, 1, o, t, O, T, V, VP, A, D)
-            m2, s2 = _mix_back(x, x*a, p, b, dp, f2, n, 2, o, t, O, T, V, VP, A, D)
-            d0 += m0*a
-            d1 += m1*a
-            d2 += m2*a
+            q = _projected(p, b, n, k, o, t, O, T, V, VP, A)
+            m = tl.dot(tl.trans(q.to(D)), x.to(D), m, input_precision=P, out_dtype=A)
+            d = tl.dot((x*a).to(D), ft, input_precision=P, out_dtype=A)
+            ok = (t < T)[:, None] & (w < V)[None, :]
+            tl.store(dp + ((n*3 + k)*O + o)*(T*V) + t[:, None]*V + w[None, :], d.to(dp.dtype.element_ty), mask=ok)
             ge += tl.sum(x, 0)
-            gg += tl.sum(m0*f0 + m1*f1 + m2*f2, 0)
-            b0 += s0
-            b1 += s1
-            b2 += s2
-        tl.store(de + (o*N + n)*V + w, ge, mask=w < V)
-        tl.store(dgate + n*O + o, tl.sum(gg, 0))
-        tl.store(db + (n*3 + 0)*O + o, b0)
-        tl.store(db + (n*3 + 1)*O + o, b1)
-        tl.store(db + (n*3 + 2)*O + o, b2)
-    _store_graph(dF, d0, n, 0, s, r, S, V, VP)
-    _store_graph(dF, d1, n, 1, s, r, S, V, VP)
-    _store_graph(dF, d2, n, 2, s, r, S, V, VP)
+        df += m*a
+        if k == 0: tl.store(de + (o*N + n)*V + w, ge, mask=w < V)
+        tl.store(dgate + (n*3 + k)*O + o, tl.sum(tl.sum(m*f, 0), 0))
+        tl.store(db + (n*3 + k)*O + o, a*tl.sum(ge*column, 0))
+    _store_graph(dF, df, n, k, s, r, S, V, VP)
 
 # %% ../nbs/36_gpu_mix.ipynb #f107ca5d
 def _mix_sizes(x, w, att):
@@ -207,12 +189,12 @@ def mix_backward_op(g: Tensor, x: Tensor, w: Tensor, b: Tensor, att: Tensor, sha
                     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     "Gradients of x, w, b, of the graphs (N, 3, S, 8, V, V), of gate and e."
     g, p, (N, C, T, V), O, A = g.contiguous(), pointwise(x, w), x.shape, len(w)//3, wide_type(x)
-    dp, dF, dgate = torch.empty_like(p), x.new_empty(N, 3, att.shape[2], 8, V, V, dtype=A), x.new_empty(N, O, dtype=A)
+    dp, dF, dgate = torch.empty_like(p), x.new_empty(N, 3, att.shape[2], 8, V, V, dtype=A), x.new_empty(N, 3, O, dtype=A)
     de, db = x.new_empty(O, N, V, dtype=A), x.new_empty(N, 3*O, dtype=A)
-    launch(mix_backward, (N*8*att.shape[2],), g, p, b, att, shared, gate, dp, dF, dgate, de, db, N, **_mix_sizes(x, w, att))
+    launch(mix_backward, (3*N*8*att.shape[2],), g, p, b, att, shared, gate, dp, dF, dgate, de, db, N, **_mix_sizes(x, w, att))
     del p
     dx, dw = pointwise_backward(dp, x, w)
-    return dx, dw, db.sum(0).to(b.dtype), dF, dgate, de
+    return dx, dw, db.sum(0).to(b.dtype), dF, dgate.sum(1), de
 mix_backward_op.register_fake(mix_backward_op._init_fn)
 
 def _keep_mix(ctx, inputs, output):

@@ -17,39 +17,44 @@ from .gpu_norm import norm_backward, plan, rows_at_once, statistics
 # %% ../nbs/38_gpu_time.ipynb #fdbbd04e
 @jit
 def conv_forward(z, saved, W, u, sz, su, c, CS, T: tl.constexpr, TO: tl.constexpr, V: tl.constexpr, stride: tl.constexpr, CP: tl.constexpr,
-                 OP: tl.constexpr, B: tl.constexpr, A: tl.constexpr, D: tl.constexpr):           # grid (blocks, N, 2)
+                 OP: tl.constexpr, B: tl.constexpr, A: tl.constexpr, D: tl.constexpr, P: tl.constexpr):           # grid (blocks, N, 2)
     "u's first 4c channels; W (2, 5, 2c, c)."
     n, i = tl.program_id(1).to(tl.int64), tl.program_id(2)
     l, k, o = tl.program_id(0)*B + tl.arange(0, B), tl.arange(0, CP), tl.arange(0, OP)
     a = tl.load(saved + 3*CS + i*c + k, mask=k < c, other=0.)
     b = tl.load(saved + 4*CS + i*c + k, mask=k < c, other=0.)
     acc = tl.zeros((OP, B), A)
-    for tap in tl.static_range(5):
-        t = l//V*stride + (tap - 2)*2*(i + 1)
-        ok = (k < c)[:, None] & ((l < TO*V) & (t >= 0) & (t < T))[None, :]
-        x = tl.load(z + n*sz + (i*c + k)[:, None]*(T*V) + (t*V + l % V)[None, :], mask=ok, other=0.).to(A)
+    for tap in range(5):
+        if stride == 1: at = l + (tap - 2)*2*V*(i + 1)                           # V numbers further on, no division
+        else: at = (l//V*stride + (tap - 2)*2*(i + 1))*V + l % V
+        ok = (k < c)[:, None] & ((l < TO*V) & (at >= 0) & (at < T*V))[None, :]
+        x = tl.load(z + n*sz + (i*c + k)[:, None]*(T*V) + at[None, :], mask=ok, other=0.).to(A)
         x = x*a[:, None] + b[:, None]
         x = tl.where(ok, tl.where(x <= 0, 0., x), 0.)
         w = tl.load(W + ((i*5 + tap)*2*c + o)[:, None]*c + k[None, :], mask=(o < 2*c)[:, None] & (k < c)[None, :], other=0.).to(A)
-        acc = tl.dot(w.to(D), x.to(D), acc, input_precision='ieee', out_dtype=A)
+        acc = tl.dot(w.to(D), x.to(D), acc, input_precision=P, out_dtype=A)
     at = u + n*su + (i*2*c + o)[:, None]*(TO*V) + l[None, :]
     tl.store(at, acc.to(u.dtype.element_ty), mask=(o < 2*c)[:, None] & (l < TO*V)[None, :])
 
 @jit
 def conv_backward(du, W, dx, su, sx, c, T: tl.constexpr, TO: tl.constexpr, V: tl.constexpr, stride: tl.constexpr, CP: tl.constexpr,
-                  OP: tl.constexpr, B: tl.constexpr, A: tl.constexpr, D: tl.constexpr):          # grid (blocks, N, 2)
+                  OP: tl.constexpr, B: tl.constexpr, A: tl.constexpr, D: tl.constexpr, P: tl.constexpr):          # grid (blocks, N, 2)
     "dx's first 2c channels, the gradient behind the ReLU."
     n, i = tl.program_id(1).to(tl.int64), tl.program_id(2)
     l, k, o = tl.program_id(0)*B + tl.arange(0, B), tl.arange(0, CP), tl.arange(0, OP)
     acc = tl.zeros((CP, B), A)
-    for tap in tl.static_range(5):
-        t = l//V - (tap - 2)*2*(i + 1)
-        inside = (l < T*V) & (t >= 0) & (t < TO*stride)
-        if stride > 1: inside = inside & (t % stride == 0)
+    for tap in range(5):
+        if stride == 1:
+            at = l - (tap - 2)*2*V*(i + 1)
+            inside = (l < T*V) & (at >= 0) & (at < T*V)
+        else:
+            t = l//V - (tap - 2)*2*(i + 1)
+            inside = (l < T*V) & (t >= 0) & (t < TO*stride) & (t % stride == 0)
+            at = t//stride*V + l % V
         ok = (o < 2*c)[:, None] & inside[None, :]
-        g = tl.load(du + n*su + (i*2*c + o)[:, None]*(TO*V) + (t//stride*V + l % V)[None, :], mask=ok, other=0.).to(A)
+        g = tl.load(du + n*su + (i*2*c + o)[:, None]*(TO*V) + at[None, :], mask=ok, other=0.).to(A)
         w = tl.load(W + ((i*5 + tap)*2*c + o)[None, :]*c + k[:, None], mask=(o < 2*c)[None, :] & (k < c)[:, None], other=0.).to(A)
-        acc = tl.dot(w.to(D), g.to(D), acc, input_precision='ieee', out_dtype=A)
+        acc = tl.dot(w.to(D), g.to(D), acc, input_precision=P, out_dtype=A)
     at = dx + n*sx + (i*c + k)[:, None]*(T*V) + l[None, :]
     tl.store(at, acc.to(dx.dtype.element_ty), mask=(k < c)[:, None] & (l < T*V)[None, :])
 
@@ -128,7 +133,7 @@ def _attention(q, k, TO: tl.constexpr, TP: tl.constexpr):
 
 @jit
 def attend_forward(z, bias, w, b, u, pools, sz, su, N, c, T: tl.constexpr, TO: tl.constexpr, V: tl.constexpr, stride: tl.constexpr,
-                   TP: tl.constexpr, VP: tl.constexpr, B: tl.constexpr, A: tl.constexpr, D: tl.constexpr):   # grid (N,)
+                   TP: tl.constexpr, VP: tl.constexpr, B: tl.constexpr, A: tl.constexpr, D: tl.constexpr, P: tl.constexpr):   # grid (N,)
     "u's channels [5c, 6c) of z's [3c, 4c); pools (4, N, T'): mean, maximum, q, k."
     n, t = tl.program_id(0).to(tl.int64), tl.arange(0, TP)
     half = c//2
@@ -153,7 +158,7 @@ def attend_forward(z, bias, w, b, u, pools, sz, su, N, c, T: tl.constexpr, TO: t
     j = tl.arange(0, B)
     for c0 in range(0, c, B//VP):
         x, ok, ch = _begun(z, bias, n*sz, t, c0, c, 3*c, T, V, VP, B, TO, stride, A)
-        y = tl.dot(mix, x.to(D), input_precision='ieee', out_dtype=A)
+        y = tl.dot(mix, x.to(D), input_precision=P, out_dtype=A)
         tl.store(u + n*su + (5*c + ch)[None, :]*(TO*V) + t[:, None]*V + (j % VP)[None, :], y.to(u.dtype.element_ty), mask=ok)
 
 @jit
@@ -170,7 +175,7 @@ def _write_begun(dz, dbias, d, ok, ch, at, n, t, c, first, T: tl.constexpr, V: t
 
 @jit
 def attend_backward(du, z, bias, w, pools, dz, dqk, dbias, su, sz, sdz, N, c, T: tl.constexpr, TO: tl.constexpr, V: tl.constexpr, stride: tl.constexpr,
-                    TP: tl.constexpr, VP: tl.constexpr, B: tl.constexpr, A: tl.constexpr, D: tl.constexpr):  # grid (N,)
+                    TP: tl.constexpr, VP: tl.constexpr, B: tl.constexpr, A: tl.constexpr, D: tl.constexpr, P: tl.constexpr):  # grid (N,)
     "dz's channels [3c, 4c); dqk (2, N, T') before the ReLU; dbias (N, 2c, V)."
     n, t = tl.program_id(0).to(tl.int64), tl.arange(0, TP)
     half = c//2
@@ -181,7 +186,7 @@ def attend_backward(du, z, bias, w, pools, dz, dqk, dbias, su, sz, sdz, N, c, T:
     for c0 in range(0, c, B//VP):
         x, ok, ch = _begun(z, bias, n*sz, t, c0, c, 3*c, T, V, VP, B, TO, stride, A)
         d, _, _ = _frames(du, n*su + 5*c*(TO*V), t, c0, c, TO, V, VP, B, TO, 1, A)
-        g = tl.dot(x.to(D), tl.trans(d.to(D)), g, input_precision='ieee', out_dtype=A)
+        g = tl.dot(x.to(D), tl.trans(d.to(D)), g, input_precision=P, out_dtype=A)
         count += tl.sum(tl.where(ok & (ch >= half)[None, :] & (x == most[:, None]), 1., 0.), 1)
     a = _attention(q, k, TO, TP)
     g = g*a*(1 - a)
@@ -195,7 +200,7 @@ def attend_backward(du, z, bias, w, pools, dz, dqk, dbias, su, sz, sdz, N, c, T:
     for c0 in range(0, c, B//VP):
         x, ok, ch = _begun(z, bias, n*sz, t, c0, c, 3*c, T, V, VP, B, TO, stride, A)
         d, _, _ = _frames(du, n*su + 5*c*(TO*V), t, c0, c, TO, V, VP, B, TO, 1, A)
-        d = tl.dot(a.to(D), d.to(D), input_precision='ieee', out_dtype=A)
+        d = tl.dot(a.to(D), d.to(D), input_precision=P, out_dtype=A)
         d += tl.where((ch < half)[None, :], dmean[:, None], tl.where(x == most[:, None], dmost[:, None], 0.))
         _write_begun(dz, dbias, d, ok, ch, n*sdz, n, t, c, 3*c, T, V, VP, B, stride, A)
 
@@ -366,7 +371,7 @@ def _tiles(x, stride):
 
 def _conv_sizes(c, x):
     CP, OP = max(16, next_power_of_2(c)), max(16, next_power_of_2(2*c))
-    return dict(CP=CP, OP=OP, B=128 if OP <= 64 else 64, **types(x), num_warps=8 if OP >= 128 else 4)
+    return dict(CP=CP, OP=OP, B=128 if OP <= 64 else 64, **types(x), num_warps=8 if OP >= 64 else 4)
 
 def _tap_weights(g1, g2, x): return torch.stack([g1[..., 0], g2[..., 0]]).permute(0, 3, 1, 2).to(x.dtype, memory_format=torch.contiguous_format).contiguous()
 
