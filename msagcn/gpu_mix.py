@@ -46,12 +46,13 @@ def weight_gradient(g, x, saved, part, N, sg, sx, c0g, c0x, O, C, CS, T: tl.cons
     at = part + ((s*TAPS + tap)*O + o)[:, None]*C + c[None, :]
     tl.store(at, acc, mask=(o < O)[:, None] & (c < C)[None, :])
 
-def weight_sums(g, x, O, C, T, TO, V, stride=1, dilation=1, taps=1, c0g=0, c0x=0, saved=None, programs=528) -> Tensor:    # (taps, O, C)
+def weight_sums(g, x, O, C, T, TO, V, stride=1, dilation=1, taps=1, c0g=0, c0x=0, saved=None, programs=None) -> Tensor:    # (taps, O, C)
     "The gradient of a convolution's weight along frames."
     N, half = len(x), x.dtype not in (torch.float32, torch.float64)
     BM, BN = (min(128, max(16, next_power_of_2(n))) if half else min(64, max(16, next_power_of_2(n))) for n in (O, C))
     if BM*BN > 8192: BM = 64
     BL = 64 if half else 32
+    if programs is None: programs = 1056 if BM*BN <= 2048 else 528               # what small tiles leave free, more programs take
     blocks, tiles = N*cdiv(TO*V, BL), cdiv(O, BM)*cdiv(C, BN)*taps
     per = cdiv(blocks, max(1, min(blocks, programs//tiles)))
     S = cdiv(blocks, per)
