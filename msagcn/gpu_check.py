@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KINDS', 'USES', 'TOLERANCE', 'arithmetic', 'Report', 'without_numbers', 'network', 'step_without_numbers',
            'without_driver', 'compile_kernels', 'compilers', 'compile_all', 'wait_all', 'Step', 'measure', 'profile',
-           'check_operations', 'golden', 'again', 'against_plain']
+           'check_operations', 'golden', 'again', 'against_plain', 'clean', 'Checks', 'main']
 
 # %% ../nbs/59_gpu_check.ipynb #8d0d41f9
 import argparse, contextlib, gc, importlib, importlib.util, json, os, statistics, subprocess, sys, time, traceback
@@ -327,7 +327,8 @@ class Checks:
             if ours: gpu.norms_by_kernels(model)
             return measure(Step(model, 'ntu', 32, 'bf16', self.device))
         for ours in (False, True):
-            self.report.attempt('time', f'msg3d ntu bf16, {"our" if ours else "PyTorch's"} BatchNorm', lambda: steps(ours), 15)
+            name = f"msg3d ntu bf16, BatchNorm {'by kernels' if ours else 'of PyTorch'}"
+            self.report.attempt('time', name, lambda: steps(ours), 15)
             clean(self.device)
 
     def checks(self) -> None:
