@@ -19,6 +19,7 @@ from . import gpu, gpu_launch
 from .contenders import SHAPES, Work, _literal
 from .core import seeded, seeded_generator, write_text
 from .gpu_forms import FORMS, Size, by_norm, compare
+from .gpu_rows import norms_by_kernels
 from .lean import LEAN, exchange
 from .msagcn import MSAGCN
 
@@ -324,7 +325,7 @@ class Checks:
         classes, skeleton, T, M = SHAPES['ntu']
         def steps(ours):
             with seeded(0, 'network'): model = nodes_first(MSG3D(classes, skeleton, T, M))
-            if ours: gpu.norms_by_kernels(model)
+            if ours: norms_by_kernels(model)
             return measure(Step(model, 'ntu', 32, 'bf16', self.device))
         for ours in (False, True):
             name = f"msg3d ntu bf16, BatchNorm {'by kernels' if ours else 'of PyTorch'}"
