@@ -419,9 +419,11 @@ def branches_backward(
     g = g if g[0].is_contiguous() else g.contiguous()
     S, per, B = plan(N, 5*c, L)
     part, dr, du, dwb7 = x.new_empty(2, 7*c, S, dtype=s7.dtype), torch.empty_like(y), torch.empty_like(u), x.new_empty(2, 7*c, dtype=s7.dtype)
-    launch(join_back_reduce, (5*c, S), g, u, y, s7, part, dr, N, c, g.stride(0), u.stride(0), L, S, per, A=A, B=B)
+    launch(join_back_reduce, (5*c, S), g, u, y, s7, part, dr, N, c, g.stride(0), u.stride(0), L, S, per, A=A, B=B,
+           num_warps=8 if B >= 2048 else 4)                                      # four hold too many numbers each
     R = rows_at_once(N, L)
-    launch(join_back_apply, (5*c, cdiv(N, R), cdiv(L, B)), dr, u, s7, part, du, dwb7, N, c, u.stride(0), L, S, float(N*L), A=A, B=B, R=R, SP=next_power_of_2(S))
+    launch(join_back_apply, (5*c, cdiv(N, R), cdiv(L, B)), dr, u, s7, part, du, dwb7, N, c, u.stride(0), L, S, float(N*L), A=A, B=B, R=R, SP=next_power_of_2(S),
+           num_warps=8 if B >= 2048 else 4)
     dz, dx3, taps = torch.empty_like(z), x.new_empty(N, 3*c, T, V), _tap_weights(*gated, x)
     launch(conv_backward, (cdiv(T*V, _conv_sizes(c, x)['B']), N, 2), du, taps, dx3, du.stride(0), dx3.stride(0), c, **size, **_conv_sizes(c, x))
     dtaps = torch.stack([weight_sums(du, z, 2*c, c, T, TO, V, stride, 2*(i + 1), 5, 2*c*i, c*i, s3) for i in range(2)])
