@@ -159,6 +159,7 @@ class GpuRetrospect(LeanRetrospect):
 class GpuMSAGCN(MSAGCN):
     "`MSAGCN` by kernels."
     def forward(self, x, maps=None):
+        self._kind = working(x)                                                  # autocast is off where `embedded` is called
         with Moves(): return super().forward(x, maps)
 
     def embedded(self, x):                                                       # (N, C, T, V, M) -> (N·M, width, T, V)
@@ -172,7 +173,7 @@ class GpuMSAGCN(MSAGCN):
         var = ((w @ spread)*w).sum(-1)                                           # (M, V, C)
         scale = bn.weight.view(M, V, -1)*(var + bn.eps).rsqrt()
         W = (scale[..., None]*w).permute(0, 2, 3, 1).contiguous()                # (M, C, I, V)
-        y = embed(x, W, bn.bias.view(M, V, -1).mT.contiguous(), working(x))
+        y = embed(x, W, bn.bias.view(M, V, -1).mT.contiguous(), getattr(self, '_kind', x.dtype))
         with torch.no_grad():
             constant = self.embed.bias if self.position is None else self.embed.bias + self.position
             centre = mean.view(M, I, V).mT @ w.mT + constant
