@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['STREAMS', 'ClipStore', 'store', 'even_frames', 'random_frames', 'turn_xy', 'scale_to_unit', 'bone_matrix',
-           'as_stream', 'batch']
+           'bone_matrix_on', 'as_stream', 'batch']
 
 # %% ../nbs/24_streams.ipynb #151d6e37
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -29,6 +30,8 @@ class ClipStore:
     skeleton: Skeleton
     channels: str = 'xyz'
     dtype: torch.dtype = torch.float32       # of network input
+    longest: int = 0                         # frames of the longest clip, read once
+    def __post_init__(self): self.longest = self.longest or int(max(self.lengths, default=0))
     def __len__(self): return len(self.labels)
     @property
     def device(self): return self.labels.device
@@ -43,7 +46,7 @@ def store(clips: Clips, device='cpu', dtype=torch.float32, centred: bool = True)
     x = _centred(clips, skeleton.centre, dtype) if centred else torch.from_numpy(clips.frames)
     if torch.device(device).type == 'cuda' and x.nbytes < torch.cuda.mem_get_info(device)[0]//2: x = x.to(device)
     on = lambda a: torch.tensor(a, device=device)
-    return ClipStore(x, on(clips.starts), on(clips.lengths), on(clips.labels), skeleton, clips.channels, dtype)
+    return ClipStore(x, on(clips.starts), on(clips.lengths), on(clips.labels), skeleton, clips.channels, dtype, int(clips.lengths.max(initial=0)))
 
 def _centred(clips, joint, dtype) -> Tensor:
     "Clip by clip, so that the set is in memory once; bodies that are absent stay zero."
@@ -54,13 +57,17 @@ def _centred(clips, joint, dtype) -> Tensor:
     return out
 
 # %% ../nbs/24_streams.ipynb #45394aeb
+@lru_cache(maxsize=16)
+def _even_table(longest, T, device) -> Tensor:                                            # (longest, T), row L - 1
+    return torch.tensor(np.stack([np.linspace(0, l, T).astype(np.int64) for l in range(longest)]), device=device)
+
 def even_frames(
     lengths: Tensor,     # (N,)
     T: int,
+    longest: int = 0,    # a bound on the lengths, where it is known; 0: they are read
 ) -> Tensor:             # (N, T)
     "Frames at equal distances, the first and the last included."
-    table = np.stack([np.linspace(0, l, T).astype(np.int64) for l in range(int(lengths.max()))])   # row L - 1
-    return torch.tensor(table, device=lengths.device)[lengths - 1]
+    return _even_table(longest or int(lengths.max()), T, lengths.device)[lengths - 1]
 
 def random_frames(
     lengths: Tensor,     # (N,)
@@ -78,12 +85,13 @@ def random_frames(
 def _floyd(draws, j) -> Tensor:                                                           # (N, T)
     "The draws, and j in place of each that is there already."
     order, i = draws.sort(dim=1, stable=True), torch.arange(draws.shape[1], device=draws.device)
-    twice = torch.zeros_like(draws, dtype=torch.bool).scatter_(1, order.indices[:, 1:], order.values.diff(dim=1) == 0)
+    replaced = torch.zeros_like(draws, dtype=torch.bool).scatter_(1, order.indices[:, 1:], order.values.diff(dim=1) == 0)
     earlier = draws - j[:, :1]                                                            # the draw whose j this is
-    replaced, before = twice, None
-    while before is None or not torch.equal(replaced, before):
-        before, replaced = replaced, twice | (earlier >= 0) & (earlier < i) & replaced.gather(1, earlier.clamp(0))
+    before = torch.where((earlier >= 0) & (earlier < i), earlier, i)                      # itself, where there is none
+    for _ in range((draws.shape[1] - 1).bit_length()):                                    # each time twice as far back
+        replaced, before = replaced | replaced.gather(1, before), before.gather(1, before)
     return torch.where(replaced, j, draws)
+
 
 # %% ../nbs/24_streams.ipynb #dfbd0dab
 def turn_xy(
@@ -116,6 +124,11 @@ def bone_matrix(skeleton: Skeleton, table: str) -> Tensor:   # (V, V)
         if other >= 0: B[v, other] -= 1
     return B
 
+@lru_cache(maxsize=64)
+def bone_matrix_on(skeleton: Skeleton, table: str, device, dtype) -> Tensor:              # (V, V)
+    "The same on a device, made once."
+    with torch.inference_mode(False): return bone_matrix(skeleton, table).to(device, dtype)
+
 def as_stream(
     x: Tensor,           # (N, C, T, V, M) joints
     stream: str,
@@ -124,7 +137,7 @@ def as_stream(
     "A stream from joint coordinates."
     if stream not in STREAMS: raise MsagcnError(f"stream: '{stream}' is not one of {', '.join(STREAMS)}")
     table, motion = STREAMS[stream]
-    if table: x = torch.einsum('uv,nctvm->nctum', bone_matrix(skeleton, table).to(x), x)
+    if table: x = torch.einsum('uv,nctvm->nctum', bone_matrix_on(skeleton, table, x.device, x.dtype), x)
     if motion: x = torch.cat([x.diff(dim=2), torch.zeros_like(x[:, :, :1])], 2)
     return x
 
@@ -142,11 +155,12 @@ def batch(
         x = turned_clips(s.frames, s.starts, s.lengths, clips, T, augment[0], torch.as_tensor(augment[1]).expand(len(clips)))
         return as_stream(x, stream, s.skeleton)
     lengths = s.lengths[clips]
-    every = torch.arange(int(lengths.max()), device=s.device)
+    longest = int(lengths.max()) if s.device.type == 'cpu' else s.longest                 # other devices are not asked
+    every = torch.arange(longest, device=s.device)
     x = s.at(s.starts[clips][:, None] + torch.minimum(every, lengths[:, None] - 1))       # (N, L, M, V, C), last frame repeated
     N, L, M, V, C = x.shape
     x = x.view(N, -1, C).mT                                                               # (N, C, L·M·V)
-    if augment is None: frames = even_frames(lengths, T)
+    if augment is None: frames = even_frames(lengths, T, longest)
     else:
         seed, passes = augment[0], torch.as_tensor(augment[1], device=s.device).expand(len(clips))
         degrees = keyed_integers(121, seed, passes[:, None], clips[:, None], 1, torch.arange(2, device=s.device)) - 60

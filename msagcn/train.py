@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['LARGE', 'FIRST', 'Plan', 'learning_rate', 'epoch_order', 'save_state', 'load_state', 'read_progress',
-           'make_optimiser', 'precision_context', 'keep_memory', 'fit']
+           'make_optimiser', 'set_rate', 'precision_context', 'keep_memory', 'fit', 'Steps', 'CapturedSteps',
+           'steps_of']
 
 # %% ../nbs/50_train.ipynb #cbc4d372
-import ctypes, json, math, time
+import ctypes, json, math, sys, time
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,7 +19,8 @@ import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from .core import MsagcnError, Progress, keyed_bits, whole_file
+from .captured import RECORDERS, CapturedStep, EpochInput
+from .core import MsagcnError, Progress, arithmetic, keyed_bits, whole_file
 from .distributed import average_gradients, from_rank_0, gather, mean_over_ranks, synchronise, world
 from .evaluate import predict, topk
 from .feed import FedStore, batch
@@ -45,6 +47,8 @@ class Plan:
     seed: int = 1
     precision: str = 'fp32'      # 'fp32', 'bf16', or 'fp16' (GPU)
     compile: bool = False        # MSA-GCN on a processor: by compiled code, where there is a compiler
+    capture: bool = True         # on a GPU: steps as one CUDA graph
+    tf32: bool = False           # on a GPU: products and convolutions of float32 in TF32
 
 def learning_rate(
     plan: Plan,
@@ -90,7 +94,10 @@ def load_state(path, model, optimiser) -> dict:
     except (SafetensorError, KeyError, TypeError, ValueError, OSError, RuntimeError) as e:
         raise MsagcnError(f'{path}: not a checkpoint of this model ({str(e).splitlines()[0]})') from e
     for n, p in model.named_parameters():
-        if f'momentum.{n}' in tensors: optimiser.state[p]['momentum_buffer'] = tensors[f'momentum.{n}'].to(p.device)
+        if f'momentum.{n}' not in tensors: continue
+        there, found = optimiser.state[p].get('momentum_buffer'), tensors[f'momentum.{n}'].to(p.device)
+        if there is None: optimiser.state[p]['momentum_buffer'] = found
+        else: there.copy_(found)                             # a recorded step knows this one's place
     return progress
 
 def read_progress(path) -> dict:
@@ -102,7 +109,17 @@ def read_progress(path) -> dict:
 # %% ../nbs/50_train.ipynb #8431aff6
 def make_optimiser(model, plan: Plan) -> torch.optim.Optimizer:
     "Stochastic gradient descent with Nesterov momentum 0.9 and plain L2 decay on every parameter."
-    return torch.optim.SGD(model.parameters(), lr=plan.lr, momentum=.9, nesterov=True, weight_decay=plan.weight_decay, foreach=True)
+    how, device = dict(momentum=.9, nesterov=True, weight_decay=plan.weight_decay), next(model.parameters()).device
+    if device.type not in RECORDERS: return torch.optim.SGD(model.parameters(), lr=plan.lr, foreach=True, **how)
+    optimiser = torch.optim.SGD(model.parameters(), lr=torch.tensor(plan.lr, device=device), fused=True, **how)
+    for p in model.parameters(): optimiser.state[p]['momentum_buffer'] = torch.zeros_like(p)     # as good as none
+    return optimiser
+
+def set_rate(optimiser, rate: float) -> None:
+    "The learning rate of the next step; where it is a tensor, in its place."
+    for group in optimiser.param_groups:
+        if isinstance(group['lr'], torch.Tensor): group['lr'].fill_(rate)
+        else: group['lr'] = rate
 
 def precision_context(plan: Plan, device: torch.device):
     "Autocast for the plan's precision."
@@ -162,14 +179,15 @@ def fit(
     exchange(model, FUSED if plan.compile else LEAN)
     from_rank_0(model)
     steps = len(clips)*plan.repeats//plan.batch_size
-    with Progress(plan.epochs, plan.stream, at['epoch'], quiet=world()[0] > 0) as bar:
-        while at['epoch'] < plan.epochs and at['epoch']*steps + at['step'] < stop:
-            _train_epoch(model, s, clips, plan, optimiser, scaler, at, checkpoint, seconds, stop)
+    left = lambda: at['epoch'] < plan.epochs and at['epoch']*steps + at['step'] < stop
+    with Progress(plan.epochs, plan.stream, at['epoch'], quiet=world()[0] > 0) as bar, arithmetic(plan.tf32):
+        work = steps_of(model, s, clips, plan, optimiser, scaler) if left() else None
+        while left():
+            _train_epoch(work, clips, at, checkpoint, seconds, stop)
             if at['step'] < steps:
-                if world()[0] == 0: _checkpoint(checkpoint, model, optimiser, scaler, at)
+                if world()[0] == 0: work.save(checkpoint, at)
                 break
-            _close_epoch(model, s, plan, optimiser, scaler, at, checkpoint,
-                         {k: v for k, v in watch.items() if at['epoch'] + 1 >= watch_from.get(k, 1)})
+            _close_epoch(work, at, checkpoint, {k: v for k, v in watch.items() if at['epoch'] + 1 >= watch_from.get(k, 1)})
             bar.step(_in_words(at['history'][-1]))
     exchange(model, LEAN)
     return at['history']
@@ -177,59 +195,128 @@ def fit(
 def _in_words(row): return ' '.join(f'{k} {v:.4g}' for k, v in row.items() if k not in ('epoch', 'seconds', 'lr'))
 
 # %% ../nbs/50_train.ipynb #c9b31cb6
-def _train_epoch(model, s, clips, plan, optimiser, scaler, at, checkpoint, seconds, stop):
+class Steps:
+    "Steps of a training, issued one by one."
+    def __init__(self, model, s: FedStore, plan: Plan, optimiser, scaler):
+        self.model, self.s, self.plan, self.optimiser, self.scaler = model, s, plan, optimiser, scaler
+
+    def begin(self, clips, passes, loss: float, right: int) -> None:
+        "The clips of an epoch in their order, and what its steps so far have summed up."
+        self.clips, self.passes = clips, passes
+        self.loss_sum = torch.tensor(loss, dtype=torch.double, device=self.s.device)
+        self.right = torch.tensor(right, device=self.s.device)
+
+    def take(self, step: int, rate: float) -> None:
+        "Step number `step` of the epoch."
+        plan, here = self.plan, slice(step*self.plan.batch_size, (step + 1)*self.plan.batch_size)
+        set_rate(self.optimiser, rate)
+        self.optimiser.zero_grad(set_to_none=True)
+        (rank, size), clips, passes = world(), self.clips[here], self.passes[here]
+        mine, told = clips.chunk(size)[rank].chunk(plan.accumulate), passes.chunk(size)[rank].chunk(plan.accumulate)
+        self.loss, right = mean_over_ranks(self.forward_backward(map(self.input, mine, told))).unbind()
+        average_gradients(self.model)
+        self.scaler.step(self.optimiser); self.scaler.update()
+        self.loss_sum += self.loss; self.right += (right*size).round().long()
+
+    def input(self, clips, passes):                          # (n,), (n,)
+        "Augmented clips and their labels."
+        plan = self.plan
+        with compiled_code(plan.compile): return batch(self.s, clips, plan.frames, plan.stream, (plan.seed, passes)), self.s.labels[clips]
+
+    def forward_backward(self, parts) -> torch.Tensor:       # pairs of input and labels -> (2,)
+        "Gradients of the mean loss over equal parts, added to those that are there; loss and right answers."
+        plan, device = self.plan, self.s.device
+        sums = torch.zeros(2, dtype=torch.double, device=device)
+        for x, y in parts:
+            with precision_context(plan, device): logits = self.model(x)
+            loss = F.cross_entropy(logits.float() if logits.dtype != torch.double else logits, y)/plan.accumulate
+            self.scaler.scale(loss).backward()
+            sums += torch.stack([loss.detach().double(), (logits.argmax(1) == y).sum()])
+        return sums
+
+    def sums(self) -> dict: "Of the epoch so far; waits for the device."; return dict(loss=self.loss_sum.item(), right=int(self.right.item()))
+
+    def save(self, path, at: dict) -> None:
+        "A checkpoint, whole or not at all."
+        if self.scaler.is_enabled(): at['scaler'] = self.scaler.state_dict()
+        save_state(path, self.model, self.optimiser, at)
+
+# %% ../nbs/50_train.ipynb #23282c1a
+class CapturedSteps(Steps):
+    "The same by replays of one recorded step."
+    def __init__(self, model, s, plan, optimiser, scaler, clips):
+        super().__init__(model, s, plan, optimiser, scaler)
+        first = clips.repeat(plan.repeats)[:plan.batch_size]
+        x, y = self.input(first, torch.zeros_like(first))
+        momenta = [state['momentum_buffer'] for state in optimiser.state.values()]
+        kept = scaler.state_dict()
+        self.clip_bytes = x[0].nbytes*max(s.longest/plan.frames, 1)
+        model.train()
+        try: self.step = CapturedStep(self._whole, x, y, optimiser.param_groups[0]['lr'], [*model.parameters(), *model.buffers(), *momenta],
+                                      RECORDERS[s.device.type])
+        except RuntimeError: optimiser.zero_grad(set_to_none=True); raise
+        finally: scaler.load_state_dict(kept)                # trials of a step have moved it
+
+    def _whole(self, x, y) -> torch.Tensor:                  # (N, C, T, V, M), (N,) -> (2,)
+        self.optimiser.zero_grad(set_to_none=True)           # their places are the recording's
+        n = self.plan.accumulate
+        sums = self.forward_backward(zip(x.chunk(n), y.chunk(n)))
+        self.scaler.step(self.optimiser); self.scaler.update()
+        return sums
+
+    def begin(self, clips, passes, loss, right) -> None:
+        n = len(clips)//self.plan.batch_size*self.plan.batch_size
+        self.data = EpochInput(self.input, clips[:n], passes[:n], self.plan.batch_size, int(self.clip_bytes))
+        self.step.total.copy_(torch.tensor([loss, right], dtype=torch.double))
+
+    def take(self, step, rate) -> None: self.step(*self.data(step), rate)
+    @property
+    def loss(self): return self.step.told[0]
+    def sums(self) -> dict: loss, right = self.step.total.tolist(); return dict(loss=loss, right=int(right))
+
+def steps_of(model, s: FedStore, clips, plan: Plan, optimiser, scaler) -> Steps:
+    "Recorded steps where that is possible; where it was to be expected and is not, one line says why."
+    one_by_one = Steps(model, s, plan, optimiser, scaler)
+    if not plan.capture or s.device.type not in RECORDERS: return one_by_one
+    if world()[1] > 1: why = f'{world()[1]} processes share each step'
+    else:
+        try: return CapturedSteps(model, s, plan, optimiser, scaler, torch.as_tensor(clips, device=s.device))
+        except RuntimeError as e: why = (str(e).strip().splitlines() or [type(e).__name__])[0]
+    print(f'capture: {why}; steps are issued one by one', file=sys.stderr)
+    return one_by_one
+
+# %% ../nbs/50_train.ipynb #f1bcde43
+def _train_epoch(work, clips, at, checkpoint, seconds, stop):
     "The rest of the present epoch, or what there is before `stop`; `at` is moved along."
-    model.train()
-    order, passes = epoch_order(len(clips), plan, at['epoch'], s.device)
-    clips = torch.as_tensor(clips, device=s.device)
+    plan, device = work.plan, work.s.device
+    work.model.train()
+    order, passes = epoch_order(len(clips), plan, at['epoch'], device)
     steps = len(order)//plan.batch_size
     started, rank = time.monotonic(), world()[0]
     saved = started
-    loss_sum = torch.tensor(at['loss'], dtype=torch.double, device=s.device)
-    right = torch.tensor(at['right'], device=s.device)
+    work.begin(torch.as_tensor(clips, device=device)[order], passes, at['loss'], at['right'])
     last = min(steps, stop - at['epoch']*steps)
     for step in range(at['step'], last):
-        here = slice(step*plan.batch_size, (step + 1)*plan.batch_size)
-        for group in optimiser.param_groups: group['lr'] = learning_rate(plan, at['epoch'] + step/steps)
-        optimiser.zero_grad(set_to_none=True)
-        loss, hits = _share(model, s, clips[order[here]], passes[here], plan, scaler)
-        average_gradients(model)
-        scaler.step(optimiser); scaler.update()
-        loss_sum += loss; right += hits
-        if at['epoch']*steps + step == len(at.get('first_losses', ())) < FIRST: at['first_losses'].append(loss.item().hex())
+        work.take(step, learning_rate(plan, at['epoch'] + step/steps))
+        if at['epoch']*steps + step == len(at.get('first_losses', ())) < FIRST: at['first_losses'].append(work.loss.item().hex())
         if rank == 0 and time.monotonic() - saved > seconds and step + 1 < steps:
-            at.update(step=step + 1, loss=loss_sum.item(), right=right.item())
-            _checkpoint(checkpoint, model, optimiser, scaler, at); saved = time.monotonic()
-    at.update(step=last, loss=loss_sum.item(), right=right.item(), seconds=at['seconds'] + time.monotonic() - started)
+            at.update(step=step + 1, **_finite(work.sums(), at, checkpoint))
+            work.save(checkpoint, at); saved = time.monotonic()
+    at.update(step=last, **work.sums(), seconds=at['seconds'] + time.monotonic() - started)
 
-def _share(model, s, clips, passes, plan, scaler):
-    "This process's part of a step, forward and backward; mean loss and right answers of the whole step."
-    (rank, size), parts = world(), plan.accumulate
-    mine, told = clips.chunk(size)[rank].chunk(parts), passes.chunk(size)[rank].chunk(parts)
-    sums = torch.zeros(2, dtype=torch.double, device=s.device)
-    for i, n in zip(mine, told):
-        with compiled_code(plan.compile): x = batch(s, i, plan.frames, plan.stream, (plan.seed, n))
-        y = s.labels[i]
-        with precision_context(plan, s.device): logits = model(x)
-        loss = F.cross_entropy(logits.float() if logits.dtype != torch.double else logits, y)/parts
-        scaler.scale(loss).backward()
-        sums += torch.stack([loss.detach().double(), (logits.argmax(1) == y).sum()])
-    loss, right = mean_over_ranks(sums).unbind()
-    return loss, (right*size).round().long()
+def _finite(sums, at, checkpoint):
+    "Sums of an epoch, or an error: a checkpoint of numbers that are none is not written."
+    if not math.isfinite(sums['loss']): raise MsagcnError(f'{checkpoint}: the loss is not finite in epoch {at["epoch"] + 1}; lower lr')
+    return sums
 
-def _checkpoint(path, model, optimiser, scaler, at):
-    if scaler.is_enabled(): at['scaler'] = scaler.state_dict()
-    save_state(path, model, optimiser, at)
-
-# %% ../nbs/50_train.ipynb #f1bcde43
-def _close_epoch(model, s, plan, optimiser, scaler, at, checkpoint, watch):
+def _close_epoch(work, at, checkpoint, watch):
     "Measure what is watched, write the row, save, and go to the next epoch."
-    n = at['step']
+    model, s, plan, n = work.model, work.s, work.plan, at['step']
+    _finite(at, at, checkpoint)
     from_rank_0(model)                                       # its statistics are the ones that count
     row = dict(epoch=at['epoch'] + 1, lr=learning_rate(plan, at['epoch']), loss=at['loss']/n,
                train_top1=100*at['right']/(n*plan.batch_size), seconds=round(at['seconds'], 2))
-    if not math.isfinite(row['loss']): raise MsagcnError(f'{checkpoint}: the loss is not finite in epoch {row["epoch"]}; lower lr')
     labels = s.labels.cpu().numpy()
     for name, i in watch.items(): row[f'{name}_top1'] = topk(predict(model, s, i, plan.frames, plan.stream), labels[i])
     at.update(epoch=at['epoch'] + 1, step=0, loss=0., right=0, seconds=0., history=at['history'] + [row])
-    if world()[0] == 0: _checkpoint(checkpoint, model, optimiser, scaler, at)
+    if world()[0] == 0: work.save(checkpoint, at)
