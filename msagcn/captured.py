@@ -72,7 +72,7 @@ class CapturedStep:
             self.told.copy_(step(self.x, self.y))
             self.total.add_(self.told)
         try: self.run = record(once, x.device, undo)
-        except RuntimeError: undo(); raise
+        except Exception: undo(); raise
 
     def __call__(self, x: Tensor, y: Tensor, rate: float):
         "One step on a batch of the same size."
