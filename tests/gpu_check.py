@@ -105,36 +105,44 @@ def compare_ways(s, plan, kernels, tolerance):
     return same
 
 
+def attempts(*acts):
+    "Do all, and fail at the end if one has failed."
+    failed = []
+    for act in acts:
+        try: failed += [] if act() is not False else ['the same bits']
+        except Exception as e: traceback.print_exc(file=sys.stdout); failed.append(f'{type(e).__name__}: {e}'); sys.stdout.flush()
+    assert not failed, failed
+
+
 def part_steps(s):
     x, y = s.steps_from(replace(s.plan, capture=False))[0].input(s.train[:8].to(s.device), torch.zeros(8, dtype=torch.long, device=s.device))
     check('feed', bool(x.isfinite().all()))
     order, passes = epoch_order(len(s.train), s.plan, 0, s.device)
     work = s.steps_from(replace(s.plan, capture=False))[0]
     say(f"an epoch's input, {len(order)} clips: {1e3*median_seconds(lambda i: work.input(s.train.to(s.device)[order], passes), s.device, 3):.1f} ms")
-    good = [compare_ways(s, s.plan, kernels, 1e-4) for kernels in (False, True)]
-    for kernels in (False, True):
-        for capture in (False, True):
-            work = s.steps_from(replace(s.plan, capture=capture), kernels)[0]
-            n = len(s.train)*s.plan.repeats//s.plan.batch_size
-            seconds = median_seconds(lambda i: work.take(i % n, 1e-3), s.device, 3 if s.tiny else 15)
-            say(f'step of NW-UCLA, batch {s.plan.batch_size}, fp32: kernels {kernels}, recorded {capture}: {1e3*seconds:.2f} ms', memory(s.device))
-    resumed(s)
-    check('same bits twice', all(good))
+    def timed(kernels, capture):
+        work = s.steps_from(replace(s.plan, capture=capture), kernels)[0]
+        n = len(s.train)*s.plan.repeats//s.plan.batch_size
+        seconds = median_seconds(lambda i: work.take(i % n, 1e-3), s.device, 3 if s.tiny else 15)
+        say(f'step of NW-UCLA, batch {s.plan.batch_size}, fp32: kernels {kernels}, recorded {capture}: {1e3*seconds:.2f} ms,', memory(s.device),
+            kernels_of(lambda i: work.take(i, 1e-3), s.device))
+    attempts(lambda: compare_ways(s, s.plan, False, 1e-4), *(lambda c=c: timed(False, c) for c in (False, True)), lambda: resumed(s, False),
+             lambda: compare_ways(s, s.plan, True, 1e-4), *(lambda c=c: timed(True, c) for c in (False, True)), lambda: resumed(s, True))
 
 
-def resumed(s):
+def resumed(s, kernels):
     "A training stopped within its epoch and taken up again, against one at a go."
     with tempfile.TemporaryDirectory() as d:
         ends = {}
         for name, stops in (('whole', [s.steps]), ('parts', [s.steps//2, s.steps])):
-            for stop in stops: fit(s.network(True), s.store, s.train, s.plan, f'{d}/{name}', stop=stop)
+            for stop in stops: fit(s.network(kernels), s.store, s.train, s.plan, f'{d}/{name}', stop=stop)
             ends[name] = load_file(f'{d}/{name}')
-        check('taken up within an epoch: the same bits', equal(ends['whole'], ends['parts']))
+        check(f'kernels {kernels}: taken up within an epoch: the same bits', equal(ends['whole'], ends['parts']))
 
 
 def part_half(s):
     for precision in ('bf16',) if s.tiny else ('bf16', 'fp16'):
-        for kernels in (False, True): compare_ways(s, replace(s.plan, precision=precision), kernels, 1e-2)
+        attempts(*(lambda k=k: compare_ways(s, replace(s.plan, precision=precision), k, 1e-2) for k in (False, True)))
 
 
 def memory(device):
@@ -187,10 +195,11 @@ def part_msg3d(s):
 
 
 def part_epochs(s):
-    for kernels in (True, False):
+    def epochs(kernels):
         with tempfile.TemporaryDirectory() as d:
             history = fit(s.network(kernels), s.store, s.train, s.plan, f'{d}/run')
             say(f'seconds an epoch of NW-UCLA: kernels {kernels}:', [h['seconds'] for h in history], 'losses', [round(h['loss'], 4) for h in history])
+    attempts(lambda: epochs(True), lambda: epochs(False))
 
 
 PARTS = dict(steps=part_steps, half=part_half, msg3d=part_msg3d, epochs=part_epochs)
