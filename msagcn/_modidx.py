@@ -828,6 +828,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'msagcn.tables.to_markdown': ('tables.html#to_markdown', 'msagcn/tables.py'),
                                'msagcn.tables.write_tables': ('tables.html#write_tables', 'msagcn/tables.py')},
             'msagcn.train': { 'msagcn.train.Plan': ('train.html#plan', 'msagcn/train.py'),
+                              'msagcn.train.Plan.augmentation': ('train.html#plan.augmentation', 'msagcn/train.py'),
                               'msagcn.train._checkpoint': ('train.html#_checkpoint', 'msagcn/train.py'),
                               'msagcn.train._close_epoch': ('train.html#_close_epoch', 'msagcn/train.py'),
                               'msagcn.train._in_words': ('train.html#_in_words', 'msagcn/train.py'),

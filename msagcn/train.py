@@ -18,10 +18,11 @@ import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from .augment import Augmentation, training_input
 from .core import MsagcnError, Progress, keyed_bits, whole_file
 from .distributed import average_gradients, from_rank_0, gather, mean_over_ranks, synchronise, world
 from .evaluate import predict, topk
-from .feed import FedStore, batch
+from .feed import FedStore
 from .native import can_compile, compiled_code
 
 # %% ../nbs/50_train.ipynb #5264022a
@@ -40,9 +41,19 @@ class Plan:
     milestones: tuple = (50,)    # epochs
     warmup: int = 5              # epochs, rising linearly
     weight_decay: float = 1e-4   # on every parameter, as the release has it
+    label_smoothing: float = 0.  # share of the target that all classes have in equal parts
+    mirror: float = 0.           # this and the next three: see `Augmentation`
+    deform: float = 0.
+    drop_joints: float = 0.
+    drop_axis: float = 0.
     seed: int = 1
     precision: str = 'fp32'      # 'fp32', 'bf16', or 'fp16' (GPU)
     compile: bool = False        # MSA-GCN on a processor: by compiled code, where there is a compiler
+
+    @property
+    def augmentation(self) -> Augmentation:
+        "What is changed in training input."
+        return Augmentation(self.mirror, self.deform, self.drop_joints, self.drop_axis)
 
 def learning_rate(
     plan: Plan,
@@ -204,9 +215,11 @@ def _share(model, s, clips, passes, plan, scaler):
     sums = torch.zeros(2, dtype=torch.double, device=s.device)
     for i, n in zip(mine, told):
         with compiled_code(plan.compile):
-            x, y = batch(s, i, plan.frames, plan.stream, (plan.seed, n)), s.labels[i]
+            x = training_input(s, i, plan.frames, plan.stream, plan.seed, n, plan.augmentation)
             with precision_context(plan, s.device): logits = model(x)
-        loss = F.cross_entropy(logits.float() if logits.dtype != torch.double else logits, y)/parts
+        y = s.labels[i]
+        logits = logits if logits.dtype == torch.double else logits.float()
+        loss = F.cross_entropy(logits, y, label_smoothing=plan.label_smoothing)/parts
         scaler.scale(loss).backward()
         sums += torch.stack([loss.detach().double(), (logits.argmax(1) == y).sum()])
     loss, right = mean_over_ranks(sums).unbind()
