@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['RESULT_COLUMNS', 'read_source', 'prepare', 'findings', 'check_run', 'check_preparation', 'first_input', 'open_run',
-           'usual_parameters', 'as_arguments', 'locked', 'append_row', 'train_in_processes', 'suited', 'fit_part',
-           'fit_parts', 'score', 'measure', 'finish_run', 'tested_part', 'data_note', 'write_data_note', 'commit',
-           'train', 'load_any', 'test_in_processes', 'test_accuracy']
+           'usual_parameters', 'as_arguments', 'locked', 'append_row', 'train_in_processes', 'fit_part', 'fit_parts',
+           'score', 'measure', 'finish_run', 'tested_part', 'data_note', 'write_data_note', 'commit', 'train',
+           'load_any', 'test_in_processes', 'test_accuracy']
 
 # %% ../nbs/60_experiment.ipynb #e51ff88f
-import importlib, json, math, os, subprocess, sys, tempfile
+import json, math, os, subprocess, tempfile
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,8 +28,6 @@ from .evaluate import Scores, predict, save_scores, topk
 from .feed import FedStore, batch, fed_store
 from .kinetics import prepare_kinetics
 from .mmaction import read_mmaction
-from .msg3d import MSG3D
-from .msg3d_gpu import nodes_first
 from .msg3d_names import load_msg3d
 from .msg3d_ntu import prepare_msg3d_ntu
 from .ntu import prepare_ntu
@@ -185,17 +183,6 @@ def train_in_processes(p: TrainParameters, folder) -> None:
     "The whole run by several processes on this machine."
     launch(torchrun_command(['train', *as_arguments(p)], p.nproc), folder/'done.json')
 
-def suited(
-    model: torch.nn.Module,
-    device: torch.device,
-) -> torch.nn.Module:        # the same, its layers exchanged in place
-    "A model with the layers that suit a device: on a GPU, MSA-GCN's by kernels of this package, MS-G3D's with nodes first."
-    if device.type != 'cuda': return model
-    if isinstance(model, MSG3D): return nodes_first(model)
-    try: return importlib.import_module('msagcn.gpu').apply(model)
-    except ImportError as e: print(f'kernels: {e}; PyTorch\'s own operations do the work', file=sys.stderr)
-    return model
-
 def fit_part(
     p: TrainParameters,
     clips: Clips,
@@ -207,7 +194,6 @@ def fit_part(
 ) -> tuple[torch.nn.Module, list[dict]]:
     "A fresh model trained on one part of the data, and its history."
     model = build_model(p, clips).to(s.device)
-    if p.kernels: suited(model, s.device)
     history = fit(model, s, torch.as_tensor(split(clips, p.val_subjects)[part]), p.plan, Path(folder)/f'{part}.safetensors', watch,
                   {'test': p.test_every_epoch_from}, p.checkpoint_seconds, stop)
     return model.eval(), history
