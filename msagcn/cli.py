@@ -16,10 +16,10 @@ import yaml
 from . import __version__
 from .ablation import ablate
 from .bench import BenchParameters, measure
-from .clips import leaked, load_clips
+from .clips import load_clips
 from .core import MsagcnError
 from .distributed import finish, launch, place, slurm_command, world
-from .experiment import as_arguments, findings, prepare, test_accuracy, train
+from .experiment import as_arguments, findings, in_common, prepare, test_accuracy, train
 from .weights import load_weights, predict_files
 from .export import check_onnx, check_torch, export_onnx, export_torch
 from .foreign_scores import add_fuse_flags, fuse_from_flags, has_fuse_flags
@@ -78,7 +78,7 @@ def run_prepare(p: PrepareParameters) -> None:
     parts = ', '.join(f'{clips.parts.count(k)} to {w}' for k, w in (('train', 'train'), ('val', 'choose by'), ('test', 'test')) if k in clips.parts)
     subjects = sorted({int(s) for s, part in zip(clips.subjects, clips.parts) if part != 'test'} - {0})
     print(f'{clips.benchmark}: {len(clips.classes)} classes, {parts}; subjects to hold out: {", ".join(map(str, subjects)) or "none known"}')
-    if leak := leaked(clips): print(f'{len(leak)} test clips have the content of a training clip; the manifest lists them')
+    for line in in_common(clips): print(line)
     words, tables = findings(clips.notes, 3)
     for t in tables.values(): print(f'\n{t.to_string(index=False)}\n')
     print(*filter(None, [words, manifest]), sep='\n')

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from .clips import Clips
+from .clips import Clips, named_overlaps
 from .core import MsagcnError, Progress, content_hash, read_json
+from .overlap import frame_prints, overlaps
 from .skeleton import SKELETONS, Skeleton, skeleton_note, tree_skeleton
 
 # %% ../nbs/27_custom.ipynb #c2a9c564
@@ -328,9 +329,20 @@ def read_custom(
             raise MsagcnError(f"{d.table or d.clips/'train'}: no clips of class '{c}' to train")
     rows, frames = sorted(rows, key=lambda r: r[0].stem), []
     with Progress(len(rows), 'reading') as bar:
-        for file, *_ in rows: frames.append(read_clip_file(file, d.skeleton, d.channels, d.persons, d.image)); bar.step()
+        for file, *_ in rows:
+            frames.append(read_clip_file(file, d.skeleton, d.channels, d.persons, d.image))
+            bar.step()
     files, labels, parts, subjects = zip(*rows)
     labels = np.array([classes.index(l) for l in labels])
-    return Clips(benchmark, skeleton_note(d.skeleton), classes, [f.stem for f in files], labels, _numbered(subjects), list(parts),
-                 [content_hash(x) for x in frames], np.array([len(x) for x in frames]), np.concatenate(frames), d.channels,
-                 'nw_ucla' if d.channels == 'xyz' else 'mmaction2', list(d.image) if d.image else None)
+    clips = Clips(benchmark, skeleton_note(d.skeleton), classes, [f.stem for f in files], labels, _numbered(subjects), list(parts),
+                  [content_hash(x) for x in frames], np.array([len(x) for x in frames]), np.concatenate(frames), d.channels,
+                  'nw_ucla' if d.channels == 'xyz' else 'mmaction2', list(d.image) if d.image else None)
+    if d.channels != 'xyz' and not d.image: clips.shared = clips.data_hash, _shared_before(clips, d, [r[0] for r in rows])
+    return clips
+
+def _shared_before(clips, d, files):
+    "Frames that clips share in their files, before each is scaled by its own box."
+    prints = [frame_prints(read_coordinates(f, d.skeleton, d.channels, d.persons), d.channels) for f in files]
+    lengths = np.array([len(p) for p in prints])
+    found = overlaps(lambda first, end: np.concatenate(prints[first:end]), lengths, np.array(clips.parts) == 'test')
+    return named_overlaps(clips, found)

@@ -15,8 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .clips import Clips
+from .clips import Clips, named_overlaps
 from .core import MsagcnError, Progress, content_hash, keyed_integers, keyed_uniform
+from .overlap import frame_prints, overlaps
+from .parts import class_names, clip_name, files_beside, parts_by_name, parts_of_roles, whole_number
 from .pickles import restricted_load
 from .skeleton import Skeleton
 from .streams import ClipStore, bone_matrix_on
@@ -69,11 +71,18 @@ _NTU = re.compile(r'S\d{3}C\d{3}P(\d{3})R\d{3}A(\d{3})')
 
 MOST = 10            # persons of a frame that are unpacked
 
+def _numbers(annotation, key, where) -> np.ndarray:
+    "An array of floats of whatever shape, from an array, a tensor or a list."
+    if annotation.get(key) is None: raise MsagcnError(f'{where}: no {key}')
+    try: x = np.asarray(annotation[key])
+    except (TypeError, ValueError): x = np.array('')
+    if x.dtype.kind not in 'fiu': raise MsagcnError(f'{where}: {key} is no array of numbers')
+    return x if x.dtype.kind == 'f' else x.astype(np.float32)        # pixels are exact in it
+
 def _array(annotation, key, axes, where, along='frame', axis=1) -> np.ndarray:
-    "An array of finite floats with so many axes, one of which is named in the error."
-    x = annotation.get(key)
-    if not isinstance(x, np.ndarray) or x.dtype.kind != 'f' or x.ndim != axes:
-        raise MsagcnError(f'{where}: {key} is not an array of {axes} axes of floats')
+    "An array of finite floats with so many axes, one of which is named in the error; whole numbers become floats."
+    x = _numbers(annotation, key, where)
+    if x.ndim != axes: raise MsagcnError(f'{where}: {key} is not an array of {axes} axes, but {x.shape}')
     bad = ~np.isfinite(x)
     if bad.any(): raise MsagcnError(f'{where}: {key} is NaN or infinite ({along} {np.argwhere(bad)[0][axis]})')
     return x
@@ -115,7 +124,25 @@ def _with_joints(annotation, folder, where) -> dict:
 def _size(annotation) -> int:
     "How many frames there will be at most."
     at, x = annotation.get('frame_inds'), annotation.get('keypoint')
-    return len(np.unique(at)) if at is not None else x.shape[1] if isinstance(x, np.ndarray) and x.ndim == 4 else 0
+    if at is not None: return len(np.unique(at))
+    try: shape = np.shape(x)
+    except ValueError: return 0                          # lists of unequal length: refused when it is their turn
+    return shape[-3] if len(shape) in (3, 4) else 0
+
+def _one_form(annotation, where) -> dict:
+    "With an axis of persons, where one person has none."
+    if 'frame_inds' in annotation: return annotation
+    x = _numbers(annotation, 'keypoint', where)
+    if x.ndim != 3 or x.shape[1:] not in LAYOUTS: return annotation | dict(keypoint=x)
+    scores = {} if annotation.get('keypoint_score') is None else dict(keypoint_score=_numbers(annotation, 'keypoint_score', where)[None])
+    return annotation | scores | dict(keypoint=x[None])
+
+def _nobody(annotation, published: bool) -> bool:
+    "Whether a clip has no persons, no frames, or nothing but zeros; of published files the last are kept."
+    x = annotation['keypoint']
+    return 0 in x.shape[:-2] or not (published or 'frame_inds' in annotation or np.any(x))
+
+def _picture(annotation): return annotation.get('img_shape', annotation.get('original_shape', USUAL_SIZE))
 
 def normalised(
     annotation: dict,
@@ -125,9 +152,9 @@ def normalised(
     "A clip's frames, checked: layout, one frame at least, all finite."
     x = _array(annotation, 'keypoint', 4, where)
     M, T, V, C = x.shape
-    known, said = ', '.join(f'{v} of {c}' for v, c in LAYOUTS), annotation.get('total_frames')
+    known, said = ', '.join(f'{v} of {c}' for v, c in LAYOUTS), annotation.get('total_frames', T)
     if (V, C) not in LAYOUTS: raise MsagcnError(f'{where}: {V} joints of {C} coordinates; known are {known}')
-    if not isinstance(said, (int, np.integer)) or said != T:
+    if whole_number(said) != T:
         raise MsagcnError(f'{where}: total_frames is {said!r:.40}, keypoint has {T}')
     if T == 0 or M == 0: raise MsagcnError(f'{where}: zero {"persons" if T else "frames"}')
     if C == 3:
@@ -137,7 +164,7 @@ def normalised(
         if 'keypoint_score' not in annotation: raise MsagcnError(f'{where}: joints in 2D without keypoint_score')
         score = _array(annotation, 'keypoint_score', 3, where)
         if score.shape != (M, T, V): raise MsagcnError(f'{where}: keypoint_score is {score.shape}, keypoint {x.shape}')
-        shape = annotation.get('img_shape', USUAL_SIZE)
+        shape = _picture(annotation)
         try: good = len(shape) == 2 and min(map(float, shape)) > 0
         except (TypeError, ValueError): good = False
         if not good: raise MsagcnError(f'{where}: img_shape is {shape!r:.40}, not height and width')
@@ -151,58 +178,63 @@ def _rows(path, annotations) -> list[tuple[str, int, int]]:
     "Name, label and subject of every annotation, checked; each name once."
     rows, seen = [], set()
     for i, a in enumerate(annotations):
-        name = a.get('frame_dir') if isinstance(a, dict) else None
-        if not isinstance(name, str) or not name: raise MsagcnError(f'{path}: annotation {i}: no frame_dir')
+        if not isinstance(a, dict): raise MsagcnError(f'{path}: annotation {i}: is a {type(a).__name__}, not a dict')
+        said = a.get('frame_dir', a.get('filename'))
+        if said is None: raise MsagcnError(f'{path}: annotation {i}: no frame_dir')
+        name, label = clip_name(said), whole_number(a.get('label'))
+        if name is None: raise MsagcnError(f'{path}: annotation {i}: frame_dir {said!r:.40} is neither text nor a whole number')
         if name in seen: raise MsagcnError(f'{path}: clip {name}: there are two of this name')
-        label, ntu = a.get('label'), _NTU.fullmatch(name)
-        if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or not 0 <= label < 10000:
-            raise MsagcnError(f'{path}: clip {name}: label {label!r:.40} is not a class number from 0')
+        if label is None or not 0 <= label < 10000:
+            raise MsagcnError(f"{path}: clip {name}: label {a.get('label')!r:.40} is not a class number from 0")
+        ntu = _NTU.fullmatch(name)
         if ntu and label != int(ntu[2]) - 1:
             raise MsagcnError(f'{path}: clip {name}: label {label} where the name says {int(ntu[2]) - 1}')
-        seen.add(name); rows.append((name, int(label), int(ntu[1]) if ntu else 0))
+        seen.add(name); rows.append((name, label, int(ntu[1]) if ntu else 0))
     return rows
 
-def _parts(path, splits, split, names) -> dict[str, str]:
-    "name -> part, for the clips of a split."
-    if {'train', 'val'} <= set(splits): splits = {f'{split}_{k}': splits[k] for k in ('train', 'val')}         # the only one there
-    there = sorted(k[:-6] for k in map(str, splits) if k.endswith('_train') and f'{k[:-6]}_val' in splits)
-    if not there: raise MsagcnError(f'{path}: split has no pair of names in _train and _val')
-    if split not in there: raise MsagcnError(f"{path}: split '{split}' is not one of {', '.join(there)}")
-    parts, names = {}, set(names)
-    for key, part in ((f'{split}_train', 'train'), (f'{split}_val', 'test')):
-        if not isinstance(splits[key], (list, tuple, set)): raise MsagcnError(f'{path}: split {key} is not a list of names')
-        for n in splits[key]:
-            if not isinstance(n, str) or n not in names:
-                raise MsagcnError(f'{path}: split {key} names {n!r:.80}, which has no annotation')
-            if parts.setdefault(n, part) != part: raise MsagcnError(f'{path}: clip {n}: is in {split}_train and in {split}_val')
-    if set(parts.values()) != {'train', 'test'}: raise MsagcnError(f'{path}: split {split} has an empty part')
-    return parts
+def _annotation_file(path) -> dict:
+    "A file with `split` and `annotations`; of MMAction2 0.x's lists, one for each part, the same is made."
+    file = restricted_load(path)
+    if isinstance(file, list) and all(isinstance(a, dict) for a in file) and file: return _from_lists(path)
+    if isinstance(file, (list, tuple)) and len(file) == 2:
+        raise MsagcnError(f"{path}: names and labels, as they stand beside ST-GCN's arrays; no 'split' and 'annotations'. Name the .npy file")
+    if not isinstance(file, dict) or not isinstance(file.get('split'), dict) or not isinstance(file.get('annotations'), (list, tuple)):
+        raise MsagcnError(f"{path}: not an annotation file (no 'split' and 'annotations' in it)")
+    return file | dict(annotations=list(file['annotations']))
+
+def _from_lists(path) -> dict:
+    files = files_beside(path)
+    if not files:
+        raise MsagcnError(f'{path}: a list of annotations, as MMAction2 0.x has it, does not say what is for training; '
+                          'have a file for each part side by side, such as X_train.pkl and X_val.pkl, or a dict of split and annotations')
+    lists = {role: restricted_load(f) for role, f in files.items()}
+    for role, f in files.items():
+        if not isinstance(lists[role], list): raise MsagcnError(f'{f}: not a list of annotations, as {path} is')
+    return dict(split={role: [n for n, *_ in _rows(files[role], x)] for role, x in lists.items()}, annotations=sum(lists.values(), []))
 
 # %% ../nbs/26_mmaction.ipynb #9532d6d8
 def read_mmaction(
-    path,                    # the pickle
-    split: str = 'xsub',     # `<split>_train` and `<split>_val`
+    path,                    # the pickle, or that of one part
+    split: str = 'xsub',     # of several: `<split>_train` and `<split>_val`, perhaps with `<split>_test`
     benchmark: str = '',     # by default file and split, say 'ntu60_3d_xsub'
     variant: str = 'mmaction2',   # how joints in 2D are normalised: 'mmaction2' or 'pyskl'
 ) -> Clips:
-    "Read, check and normalise an annotation file; the first bad clip stops with a line that names it."
+    "Read, check and normalise an annotation file; the first bad clip stops with a line that names it, one without anybody is left out."
     if variant not in VARIANTS: raise MsagcnError(f"variant: '{variant}' is not one of {', '.join(VARIANTS)}")
-    file = restricted_load(path)
-    if not isinstance(file, dict) or not isinstance(file.get('split'), dict) or not isinstance(file.get('annotations'), list):
-        raise MsagcnError(f"{path}: not an annotation file (no 'split' and 'annotations' in it)")
+    file = _annotation_file(path)
     annotations, rows = file['annotations'], _rows(path, file['annotations'])
-    parts, lengths, hashes, n, V, sizes = _parts(path, file['split'], split, [r[0] for r in rows]), [], [], 0, None, set()
-    top = max(r[1] for r in rows) + 1
+    parts, lengths, hashes, prints, n, V, sizes = parts_by_name(path, file['split'], split, [r[0] for r in rows]), [], [], [], 0, None, set()
     ntu = all(_NTU.fullmatch(r[0]) for r in rows)
-    classes = [f'A{k + 1:03}' if ntu else str(k) for k in range(top)]
+    labels = [r[1] for r in rows]
+    classes = [f'A{k + 1:03}' for k in range(max(labels) + 1)] if ntu else class_names(path, labels, file.get('classes'))
     chosen = sorted((i for i, r in enumerate(rows) if r[0] in parts), key=lambda i: str(annotations[i].get('raw_file', '')))   # one after the other
     size, kept, refused = sum(_size(annotations[i]) for i in chosen), [], []
     with Progress(len(chosen), 'normalising') as bar:
         for i in chosen:
             where = f'{path}: clip {rows[i][0]}'
-            a, annotations[i] = _with_joints(annotations[i], Path(path).parent, where), None      # its arrays are not needed again
+            a, annotations[i] = _one_form(_with_joints(annotations[i], Path(path).parent, where), where), None      # its arrays are not needed again
             bar.step()
-            if 'frame_inds' in a and not a['total_frames']:
+            if _nobody(a, ntu):
                 refused.append(dict(name=rows[i][0], cause='nobody', line=f'{where}: nobody in any frame')); continue
             x, shape = normalised(a, where, variant), a['keypoint'].shape
             if V is None:
@@ -212,14 +244,30 @@ def read_mmaction(
                 raise MsagcnError(f'{where}: {shape[2]} joints of {shape[3]} coordinates where clips before have {V} of {C}')
             frames[n:n + len(x)] = x
             n += len(x); kept.append(i); lengths.append(len(x)); hashes.append(content_hash(x))
-            if C == 2: sizes.add(tuple(map(float, a.get('img_shape', USUAL_SIZE))))
+            prints.append(frame_prints(a['keypoint'].swapaxes(0, 1)))        # before it is moved and turned
+            if C == 2: sizes.add(tuple(map(float, _picture(a))))
     if not kept: raise MsagcnError(f'{path}: nobody in any clip of split {split}')
     names, labels, subjects = zip(*(rows[i] for i in kept))
     skeleton, channels = LAYOUTS[V, C]
-    notes = dict(pipeline='mmaction2') | (dict(refused=refused) if refused else {}) | (dict(image_sizes=len(sizes)) if len(sizes) > 1 else {})
     image = list(*sizes)[::-1] if len(sizes) == 1 else None                  # width and height
-    return Clips(benchmark or f'{Path(path).stem}_{split}', skeleton, classes, list(names), np.array(labels), np.array(subjects),
-                 [parts[k] for k in names], hashes, np.array(lengths), frames[:n], channels, 'mmaction2', image, notes)
+    clips = Clips(benchmark or f'{Path(path).stem}_{split}', skeleton, classes, list(names), np.array(labels), np.array(subjects),
+                  [parts[k] for k in names], hashes, np.array(lengths), frames[:n], channels, 'mmaction2', image)
+    for part in ('train', 'test'):
+        if part not in clips.parts: raise MsagcnError(f'{path}: nobody in any clip to {part}')
+    clips.notes = _notes(clips, refused, len(sizes), len(rows) - len(chosen))
+    clips.shared = clips.data_hash, named_overlaps(clips, _overlaps(clips, prints))
+    return clips
+
+def _overlaps(clips, prints):
+    counts = np.array([len(p) for p in prints])
+    return overlaps(lambda first, end: np.concatenate(prints[first:end]), counts, np.array(clips.parts) == 'test')
+
+def _notes(clips, refused, sizes, unlisted) -> dict:
+    "What there is to say of a file besides its clips."
+    trained = {int(y) for y, part in zip(clips.labels, clips.parts) if part == 'train'}
+    untrained = [clips.classes[y] for y in sorted(set(clips.labels.tolist()) - trained)]
+    found = dict(refused=refused, image_sizes=sizes if sizes > 1 else 0, unlisted=unlisted, untrained=untrained)
+    return dict(pipeline='mmaction2') | {k: v for k, v in found.items() if v}
 
 # %% ../nbs/26_mmaction.ipynb #f24e519a
 @lru_cache(maxsize=None)

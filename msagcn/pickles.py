@@ -39,6 +39,8 @@ def _held(x, kind: type):
 
 # %% ../nbs/14_pickles.ipynb #5954081d
 def _dtype(kind, *_):
+    if kind in ('O8', 'O4'):
+        raise pickle.UnpicklingError(f"has an array of '{kind}', Python's objects, as pandas makes of names; save it as a list (.tolist())")
     if not isinstance(kind, str) or not re.fullmatch(r'[biufcSU]\d{1,6}', kind):
         raise pickle.UnpicklingError(f'has an array of {kind!r:.40}, not of plain numbers or text')
     return _Held(np.dtype(kind), _byte_order)

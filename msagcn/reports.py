@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['notebook_tool', 'runner', 'execute', 'math_to_mathml', 'to_html', 'Html', 'table_html', 'read_table', 'runs_of',
-           'histories', 'best_scores', 'hardest_pairs', 'leak_words', 'command', 'parameter_table', 'render_report']
+           'histories', 'best_scores', 'hardest_pairs', 'with_subjects', 'subject_table', 'accuracy_words',
+           'leak_words', 'command', 'parameter_table', 'render_report']
 
 # %% ../nbs/61_reports.ipynb #ca825098
 import importlib, json, re, shlex
@@ -17,7 +18,8 @@ import pandas as pd
 
 import msagcn
 from .core import MsagcnError, read_json, write_text
-from .evaluate import Scores, align, fuse, load_scores, topk
+from .evaluate import Scores, align, fuse, load_scores, mean_class, topk
+from .statistics import interval, people_interval
 
 # %% ../nbs/61_reports.ipynb #e9ca76a6
 def notebook_tool(name: str):
@@ -189,10 +191,11 @@ def best_scores(reports_dir, benchmark: str, recipe: str) -> tuple[str, Scores, 
         for row in fused.sort_values('val_top1', ascending=False, kind='stable').itertuples():
             ids, weights = row.runs.split(), [float(w) for w in row.weights.split()]
             if not set(ids) <= set(runs): continue
-            names, labels, stack = align({i: load_scores(folder/i/'test_scores.npz') for i in ids})
+            streams = {i: load_scores(folder/i/'test_scores.npz') for i in ids}
+            names, labels, stack = align(streams)
             if topk(fuse(stack, weights), labels) == round(row.top1, 2):
                 name = ' + '.join(f'{w:g} {s}' for w, s in zip(weights, row.streams.split()))
-                return name, Scores(names, labels, fuse(stack, weights)), ids
+                return name, Scores(names, labels, fuse(stack, weights), streams[ids[0]].subjects), ids
     best = max(runs.values(), key=lambda m: m['val_top1'] or 0)
     return f"{best['stream']} alone", load_scores(folder/best['run_id']/'test_scores.npz'), [best['run_id']]
 
@@ -211,6 +214,45 @@ def hardest_pairs(
         rows.append((classes[a], classes[b], n, int((s.labels == a).sum()), s.names[there[margin[there].argmax()]]))
     return pd.DataFrame(rows, columns=['is', 'taken for', 'clips', 'of', 'example'])
 
+# %% ../nbs/61_reports.ipynb #0d362df9
+def with_subjects(
+    s: Scores,
+    clips=None,          # the prepared data, where they are here
+) -> np.ndarray|None:    # (n,); None where nobody is known
+    "Who performs each clip: by the score file, else by the prepared data."
+    if s.subjects is not None: return s.subjects
+    if clips is None or not set(s.names) <= set(clips.names) or not clips.subjects.any(): return None
+    who = dict(zip(clips.names, clips.subjects.tolist()))
+    return np.array([who[n] for n in s.names])
+
+def subject_table(
+    s: Scores,
+    subjects: np.ndarray,    # (n,)
+) -> pd.DataFrame:           # person, clips, right %, from, to
+    "Top-1 of each person's clips, with its interval over clips."
+    right, rows = s.scores.argmax(1) == s.labels, []
+    for who in np.unique(subjects):
+        mine = right[subjects == who]
+        low, high = interval(mine)
+        rows.append((str(who) if who else 'not known', len(mine), round(100*float(mine.mean()), 2), f'{low:.1f}–{high:.1f}'))
+    return pd.DataFrame(rows, columns=['person', 'clips', 'right, %', '95 % over clips'])
+
+def accuracy_words(
+    note: dict,              # `reports/data/<benchmark>-<hash>.json`
+    s: Scores,
+    subjects=None,           # (n,), where they are known
+) -> str:
+    "Top-1, its mean over classes, and its intervals over clips and over people."
+    right = s.scores.argmax(1) == s.labels
+    low, high = interval(right)
+    text = (f'Top-1 {topk(s.scores, s.labels):.2f} %, mean over classes {mean_class(s.scores, s.labels):.2f} %. '
+            f'95 % interval over the {len(right)} clips: {low:.1f} to {high:.1f}. ')
+    if subjects is None: return text + 'Who performs is not known here.'
+    people, (low, high) = np.unique(subjects), people_interval(right, subjects)
+    if low == low: text += f'Over the {len(people)} people: {low:.1f} to {high:.1f}. '
+    who = note.get('people')
+    return text + (f"{who['both']} of the {who['test']} people who are tested are in the training part, too." if who else '')
+
 # %% ../nbs/61_reports.ipynb #ba3124b4
 def leak_words(
     note: dict,          # `reports/data/<benchmark>-<hash>.json`
@@ -223,12 +265,28 @@ def leak_words(
     groups = note['equal_content']
     if groups: text += (f"{sum(map(len, groups))} clips in {len(groups)} groups are equal in every coordinate"
                         f" (the first: {', '.join(groups[0])}). ")
-    if not leak.any(): return text + 'No test clip has the content of a training clip, so all and clean are the same here.'
-    return text + (f"**{leak.sum()} test clips have the very content of a training clip** "
-        f"({', '.join(np.array(s.names)[leak])}). "
-        f"On these the best result is right in {topk(s.scores[leak], s.labels[leak]):.2f} %, on the other {(~leak).sum()} in "
-        f"{topk(s.scores[~leak], s.labels[~leak]):.2f} %, on all in {topk(s.scores, s.labels):.2f} %. "
+    if not leak.any():
+        what = 'the content of a training clip' + (', or frames of one' if 'shared_frames' in note else '')
+        return text + f'No test clip has {what}, so all and clean are the same here.'
+    partly = leak & np.isin(s.names, [name for name, *_ in note.get('shared_frames', ())])
+    return text + _shared_words(s, note, leak & ~partly, partly) + (
+        f"On these the best result is right in {topk(s.scores[leak], s.labels[leak]):.2f} %, {_others_words(s, leak)}on all in "
+        f"{topk(s.scores, s.labels):.2f} %. "
         'The column "clean" counts the others only; "all" is there because everybody publishes it.')
+
+def _shared_words(s, note, whole, partly) -> str:
+    "Which test clips are in the training part, whole or with some frames."
+    names, text = np.array(s.names), ''
+    if whole.any(): text += f"**{whole.sum()} test clips have the very content of a training clip** ({', '.join(names[whole])}). "
+    if partly.any():
+        name, other, n = note['shared_frames'][0]
+        text += (f"**{partly.sum()} test clips share frames with training clips** (such as {name} with {other}: {n} poses, to the bit), "
+                 'as windows of one recording do. ')
+    return text
+
+def _others_words(s, leak) -> str:
+    if leak.all(): return 'and no other is left, '
+    return f'on the other {(~leak).sum()} in {topk(s.scores[~leak], s.labels[~leak]):.2f} %, '
 
 # %% ../nbs/61_reports.ipynb #8d466a37
 def command(

@@ -141,14 +141,16 @@ def _row(reports_dir, figures, benchmark, model, streams, recipe='–', g=None, 
 
 def _clips_of(percent, n): return 100*(percent*n/100).round()/n          # what two decimals stand for
 
+def _share(right): return right.mean(1) if right.size else np.full(len(right), np.nan)     # of no clips: unknown
+
 def _measured(reports_dir, what, g, tries) -> dict:
     "Accuracies and intervals by the score files, whose figures have all decimals; without these by the table `g` alone."
     row = {'held out': _percent(g.val_top1), 'all': _percent(g.top1), 'clean': _percent(g.top1_clean)}
     if held := answers(reports_dir, tries, 'val'): row['held out'] = _percent(100*held[0].mean(1))
     if found := answers(reports_dir, tries):
         r, clean = found
-        _agree(f'{reports_dir}: {what}', np.stack([g.top1, g.top1_clean]), [r.mean(1), r[:, clean].mean(1)])
-        row |= {'all': _percent(100*r.mean(1)), 'clean': _percent(100*r[:, clean].mean(1)), '95 % of all': _between(*interval(r)), '95 % of clean': _between(*interval(r[:, clean]))}
+        _agree(f'{reports_dir}: {what}', np.stack([g.top1, g.top1_clean]), [r.mean(1), _share(r[:, clean])])
+        row |= {'all': _percent(100*r.mean(1)), 'clean': _percent(100*_share(r[:, clean])), '95 % of all': _between(*interval(r)), '95 % of clean': _between(*interval(r[:, clean]))}
     return row
 
 def _fused(g): return [(r.runs.split(), [float(w) for w in r.weights.split()]) for r in g.itertuples()]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import ROOT, need
+from conftest import ROOT, SHARED, need
 from msagcn.core import MsagcnError
 from msagcn.evaluate import Scores, save_scores
-from msagcn.foreign_scores import add_fuse_flags, fuse_from_flags, has_fuse_flags, read_scores
+from msagcn.foreign_scores import add_fuse_flags, fuse_from_flags, has_fuse_flags, public_ucla_order, read_scores
 
 STREAMS = 'joint bone joint_motion bone_motion bone_p2 bone_p5'.split()
 N, CLASSES = 90, 10
@@ -125,7 +125,72 @@ def test_numbers_are_places_in_the_list_that_labels_give(tmp_path):
     save_scores(tmp_path / 'ours.npz', Scores(order[by_name].tolist(), labels[by_name], ours[by_name]))
     line = f'--dataset NW-UCLA --position_ckpts {tmp_path}/z.pkl --motion_ckpts {tmp_path}/ours.npz'
     check(fused(f'{line} --labels {tmp_path}/list.pkl'), 1.5*z + ours.astype('f4'), labels)
-    assert 'z.pkl: top-1' in fused(line) and 'about chance' in fused(line)                                                # in the order of ours
+    with pytest.raises(MsagcnError, match=r'z\.pkl: top-1 .* of 90 clips is at chance level .*--labels'): fused(line)       # in the order of ours
+
+
+# NW-UCLA as the public programs number it
+
+def publicly_ordered(seed=0):
+    "Made-up scores of the 464 test clips in the order of the public list, and their labels there."
+    names, labels = public_ucla_order()
+    rng = np.random.default_rng(seed)
+    return np.eye(CLASSES)[labels]*3 + rng.normal(size=(len(names), CLASSES)), labels, names
+
+
+def test_the_public_order_of_nw_ucla_is_that_of_the_list():
+    listed = need(SHARED / 'data/nw_ucla/public_test_order.txt', 'the public list').read_text().split()
+    assert public_ucla_order()[0] == listed
+
+
+def test_numbered_scores_of_nw_ucla_need_no_labels(tmp_path):
+    z, labels, names = publicly_ordered()
+    (tmp_path / 'a.pkl').write_bytes(pickle.dumps(dict(enumerate(z))))
+    (tmp_path / 'b.pkl').write_bytes(pickle.dumps({f'test_{i}': r for i, r in enumerate(publicly_ordered(1)[0])}))
+    by_name = np.argsort(names)
+    save_scores(tmp_path / 'ours.npz', Scores([names[i] for i in by_name], labels[by_name], publicly_ordered(2)[0][by_name]))
+    line = f'--dataset NW-UCLA --position_ckpts {tmp_path}/a.pkl {tmp_path}/b.pkl -p data_dir {tmp_path}'
+    text = fused(line)
+    check(text, z + publicly_ordered(1)[0], labels)
+    clean = ~np.char.startswith(names, 'a02') & ~np.char.startswith(names, 'a03')
+    share_clean = share((z + publicly_ordered(1)[0])[clean], labels[clean], 1)
+    assert clean.sum() == 369 and f'clean {share_clean:.2f} % of 369 clips' in text and 'McNemar p' in text
+    check(fused(f'{line} --motion_ckpts {tmp_path}/ours.npz --weights 1 2 .5'),
+          z + 2*publicly_ordered(1)[0] + .5*publicly_ordered(2)[0].astype('f4'), labels)
+
+
+@pytest.mark.parametrize('order', ['by lot', 'by name', 'backwards'])
+def test_nw_ucla_in_another_order_is_refused(order, tmp_path):
+    z, _, names = publicly_ordered()
+    other = {'by lot': np.random.default_rng(3).permutation(464), 'by name': np.argsort(names), 'backwards': np.arange(464)[::-1]}[order]
+    (tmp_path / 'z.pkl').write_bytes(pickle.dumps(dict(enumerate(z[other]))))
+    with pytest.raises(MsagcnError, match='z.pkl: top-1 .* of 464 clips is at chance level'):
+        fused(f'--dataset NW-UCLA --position_ckpts {tmp_path}/z.pkl')
+
+
+def test_published_scores_are_worth_what_was_published(tmp_path):
+    folder = need(SHARED / 'data/real/frhead_scores', "FR-Head's published scores")
+    j, b, jm, bm = (folder / f'{n}.pkl' for n in ('Joint_94.40', 'Bone_93.10', 'Joint_Motion_92.89', 'Bone_Motion_89.44'))
+    text = fused(f'--dataset NW-UCLA --position_ckpts {j} {b} --motion_ckpts {jm} {bm} -p data_dir {tmp_path}')
+    assert [line.split()[0] for line in text.splitlines()[:4]] == ['94.40', '93.10', '92.89', '89.44'] and said(text)[::2] == (96.77, 464)
+    four = f'--joint {j} --bone {b} --joint-motion {jm} --bone-motion {bm} -p data_dir {tmp_path}'
+    assert said(fused(f'--dataset NW-UCLA {four} --weights .6 .6 .4 .4'))[0] == 96.77
+    assert said(fused(f'--dataset NW-UCLA {four} --weights 1 1 1 1'))[0] == 96.12
+    rows = list(pickle.loads(j.read_bytes()).values())
+    for k, scores in enumerate((rows[::-1], [rows[i] for i in np.random.default_rng(0).permutation(464)])):
+        (tmp_path / f'{k}.pkl').write_bytes(pickle.dumps(dict(enumerate(scores))))
+        with pytest.raises(MsagcnError, match='at chance level'): fused(f'--dataset NW-UCLA --position_ckpts {tmp_path}/{k}.pkl {b}')
+
+
+def test_a_shuffled_file_of_another_set_is_refused(made):
+    d, labels, z = made
+    shuffled = z['joint'][np.random.default_rng(0).permutation(N)]
+    (d / 'shuffled.pkl').write_bytes(pickle.dumps({f'test_{i}': r for i, r in enumerate(shuffled)}))
+    with pytest.raises(MsagcnError, match='shuffled.pkl: .*at chance level'):
+        fused(f'--dataset ntu/xsub --position_ckpts {d}/joint_release.pkl {d}/shuffled.pkl --labels {d}/CS.npz')
+    names = [f'clip{i}' for i in range(N)]
+    save_scores(d / 'named.npz', Scores(names, labels, shuffled))
+    with pytest.raises(MsagcnError, match='named.npz: .*at chance level .*or it has learned nothing'):
+        fused(f'--dataset ntu/xsub --position_ckpts {d}/named.npz')
 
 
 class Runs:

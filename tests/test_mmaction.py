@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from msagcn.clips import load_clips, save_clips, split
+from msagcn.clips import leaked, load_clips, save_clips, split
 from msagcn.core import MsagcnError
 from msagcn.mmaction import (mmaction_batch, pre_normalise_2d, pre_normalise_3d, read_mmaction, uniform_frames_test,
                              uniform_frames_train)
@@ -229,8 +229,11 @@ def spoil(clip, key, value):
     (25, 3, edit(keypoint=np.zeros((1, 33, 17, 2), 'f2'), keypoint_score=np.zeros((1, 33, 17), 'f2')),
      [NAMES[1], '17 joints of 2', 'before have 25 of 3']),
     (25, 3, edit(keypoint=np.zeros((3, 33, 25, 3), 'f2')), [NAMES[1], '3 persons']),
-    (25, 3, edit(keypoint=np.zeros((0, 33, 25, 3), 'f2')), [NAMES[1], 'zero persons']),
-    (25, 3, edit(keypoint=np.zeros((1, 0, 25, 3), 'f2'), total_frames=0), [NAMES[1], 'zero frames']),
+    (25, 3, lambda f: [a.update(keypoint=np.zeros((0, 9, 25, 3), 'f2')) for a in f['annotations']], ['nobody in any clip']),
+    (25, 3, lambda f: [a.update(keypoint=np.zeros((0, 9, 25, 3), 'f2')) for a in f['annotations'][3:]], ['nobody in any clip to test']),
+    (25, 3, lambda f: f['annotations'].insert(1, [1]), ['annotation 1', 'list, not a dict']),
+    (25, 3, lambda f: f['annotations'].insert(1, dict(frame_dir=1.5)), ['annotation 1', 'frame_dir 1.5', 'neither text nor']),
+    (25, 3, edit(keypoint='x'), [NAMES[1], 'keypoint is no array of numbers']),
     (25, 3, edit(total_frames=34), [NAMES[1], 'total_frames is 34', '33']),
     (25, 3, spoil(1, 'keypoint', np.nan), [NAMES[1], 'NaN', 'frame 2']),
     (17, 2, spoil(1, 'keypoint_score', np.inf), [NAMES[1], 'keypoint_score', 'frame 2']),
@@ -256,6 +259,131 @@ def test_bad_files_are_one_line(written, tmp_path):
     with pytest.raises(MsagcnError, match="'other' is not one of mmaction2, pyskl"):
         read_mmaction(written(whole), variant='other')
     with pytest.raises(MsagcnError, match="'xset' is not one of xsub, xview"): read_mmaction(written(whole), 'xset')
+
+
+# pickles as people make them
+
+def own(n=18, V=17, T=30, names='clip{:03}'.format, labels=lambda i: i % 3):
+    "Annotations of somebody's own clips in 2D."
+    rng, out = np.random.default_rng(0), []
+    for i in range(n):
+        x = (400 + 300*rng.random((1, 1, V, 1)) + rng.normal(0, 3, (1, T, V, 2)).cumsum(1)).round().astype('f4')
+        out.append(dict(frame_dir=names(i), label=labels(i), img_shape=(1080, 1920), original_shape=(1080, 1920), total_frames=T,
+                        keypoint=x, keypoint_score=np.full((1, T, V), .9, 'f4')))
+    return out
+
+
+def two(a): return dict(split=dict(xsub_train=[x['frame_dir'] for x in a[:12]], xsub_val=[x['frame_dir'] for x in a[12:]]), annotations=a)
+
+
+@pytest.mark.parametrize('prefix', ['', 'xsub_'])
+@pytest.mark.parametrize('words', [('train', 'val', 'test'), ('training', 'validation', 'testing'), ('train', 'dev', 'test')])
+def test_three_parts_are_what_they_are_called(written, prefix, words):
+    a = own()
+    n = [x['frame_dir'] for x in a]
+    lists = {prefix + w: part for w, part in zip(words, (n[:9], n[9:12], n[12:]))}
+    clips = read_mmaction(written(dict(split=lists, annotations=a)))
+    assert clips.parts == ['train']*9 + ['val']*3 + ['test']*6
+    assert {k: len(v) for k, v in split(clips).items()} == dict(train=12, fit=9, val=3, test=6, clean=6)
+
+
+def test_two_parts(written):
+    "As published, `val` is tested where nothing else is; `test` where that is the other; UCF101's train1 and test1 by number."
+    a = own()
+    n = [x['frame_dir'] for x in a]
+    for lists in (dict(train=n[:12], val=n[12:]), dict(train=n[:12], test=n[12:]), dict(train=n[:12], val=[], test=n[12:])):
+        assert read_mmaction(written(dict(split=lists, annotations=a))).parts == ['train']*12 + ['test']*6
+    file = dict(split=dict(train1=n[:12], test1=n[12:], train2=n[6:], test2=n[:6]), annotations=a)
+    assert read_mmaction(written(file), 'split2').parts == ['test']*6 + ['train']*12
+    with pytest.raises(MsagcnError, match="'xsub' is not one of split1, split2"): read_mmaction(written(file))
+    with pytest.raises(MsagcnError, match='split has train, other; wanted are train and val or test'):
+        read_mmaction(written(dict(split=dict(train=n[:12], other=n[12:]), annotations=a)))
+    part = read_mmaction(written(dict(split=dict(train=n[:12], test=n[12:15]), annotations=a)))
+    assert part.notes['unlisted'] == 3
+
+
+def test_what_means_the_same_gives_the_same(written):
+    "Whole numbers as pixels, tensors, lists, no axis of persons, no total_frames, labels and names of other kinds, names in an array."
+    plain = read_mmaction(written(two(own())))
+    def changed(f):
+        file = two(own())
+        for x in file['annotations']: f(x)
+        return file
+    for f in (lambda x: x.update(keypoint=x['keypoint'].astype(np.int32)), lambda x: x.update(keypoint=x['keypoint'].astype(np.uint16)),
+              lambda x: x.update(keypoint=x['keypoint'].tolist(), keypoint_score=x['keypoint_score'].astype(np.float64)),
+              lambda x: x.update(keypoint=torch.tensor(x['keypoint'])), lambda x: x.pop('total_frames'), lambda x: x.pop('img_shape'),
+              lambda x: x.update(keypoint=x['keypoint'][0], keypoint_score=x['keypoint_score'][0]),
+              lambda x: x.update(label=np.array([x['label']])), lambda x: x.update(label=float(x['label']), total_frames=np.float64(30)),
+              lambda x: x.update(filename=x.pop('frame_dir'))):
+        assert read_mmaction(written(changed(f))).data_hash == plain.data_hash
+    file = two(own())
+    file['split'] = {k: np.array(v) for k, v in file['split'].items()}
+    file['annotations'] = tuple(file['annotations'])
+    assert read_mmaction(written(file)).data_hash == plain.data_hash
+    numbered = read_mmaction(written(two(own(names=int))))
+    assert numbered.names == [str(i) for i in range(18)] and numbered.hashes == plain.hashes
+    file = two(own(names=np.int64))
+    file['split'] = {k: np.array(v) for k, v in file['split'].items()}
+    assert read_mmaction(written(file)).data_hash == numbered.data_hash
+
+
+def test_an_array_of_objects_is_refused_with_what_to_do(written):
+    file = two(own())
+    file['split'] = {k: np.array(v, object) for k, v in file['split'].items()}
+    with pytest.raises(MsagcnError, match=r"an array of 'O8', Python's objects.*\.tolist\(\)"): read_mmaction(written(file))
+
+
+@pytest.mark.parametrize('shape, zeros', [((0, 30), 0), ((1, 0), 0), ((1, 30), 1)])
+def test_a_clip_without_anybody_is_left_out_and_listed(written, tmp_path, shape, zeros):
+    file = two(own())
+    file['annotations'][3] |= dict(keypoint=np.zeros((*shape, 17, 2), 'f4'), keypoint_score=np.zeros((*shape, 17), 'f4'), total_frames=shape[1])
+    clips = read_mmaction(written(file))
+    assert len(clips) == 17 and 'clip003' not in clips.names
+    assert [(r['name'], r['cause']) for r in clips.notes['refused']] == [('clip003', 'nobody')]
+
+
+def test_lists_of_the_older_form(written):
+    "One file for each part, any of which may be named; a list alone has no parts, and says what to do."
+    a = own()
+    whole = read_mmaction(written(two(a)))
+    train = written(a[:12], 'gym_train.pkl')
+    with pytest.raises(MsagcnError, match=r'gym_train.pkl: a list of annotations.*side by side'): read_mmaction(train)
+    val = written(a[12:], 'gym_val.pkl')
+    for path in (train, val): assert read_mmaction(path).data_hash == whole.data_hash
+    written(a[12:15], 'gym_val.pkl'), written(a[15:], 'gym_test.pkl')
+    assert read_mmaction(train).parts == ['train']*12 + ['val']*3 + ['test']*3
+    written(a[11:], 'gym_test.pkl')
+    with pytest.raises(MsagcnError, match='clip clip011: there are two'): read_mmaction(train)
+    written((['a'], [0]), 'gym_test.pkl')
+    with pytest.raises(MsagcnError, match='gym_test.pkl: not a list of annotations'): read_mmaction(train)
+    with pytest.raises(MsagcnError, match='names and labels.*Name the .npy'): read_mmaction(written((['a'], [0]), 'train_label.pkl'))
+
+
+@pytest.mark.parametrize('labels, says', [(lambda i: i % 3 + 1, 'counted from 1'), (lambda i: (0, 1, 2, 9)[i % 4], 'no clip has label 3, 4, 5, 6, 7, …')])
+def test_labels_that_leave_classes_empty(written, tmp_path, labels, says):
+    path = written(two(own(labels=labels)))
+    with pytest.raises(MsagcnError, match=f'{says}, which leaves empty classes; .*ntu.classes.txt') as e: read_mmaction(path)
+    assert '\n' not in str(e.value)
+    (tmp_path / 'ntu.classes.txt').write_text('\n'.join(f'name {k}' for k in range(10)))
+    assert read_mmaction(path).classes == [f'name {k}' for k in range(10)]
+    (tmp_path / 'ntu.classes.txt').write_text('one\ntwo')
+    with pytest.raises(MsagcnError, match='ntu.classes.txt names 2 classes'): read_mmaction(path)
+    (tmp_path / 'ntu.classes.txt').unlink()
+    file = two(own(labels=labels)) | dict(classes=[str(k) for k in range(12)])
+    assert len(read_mmaction(written(file)).classes) == 12
+
+
+def test_windows_in_a_pickle_share_frames(written):
+    "Also in 3D, where each clip is moved and turned by its own first frame."
+    rng = np.random.default_rng(0)
+    for V, C in ((25, 3), (17, 2)):
+        x, a = (rng.random((1, 200, V, C))*100).astype('f4'), []
+        for i, t in enumerate(range(0, 161, 20)):
+            a.append(dict(frame_dir=f'w{i}', label=0, total_frames=40, keypoint=x[:, t:t + 40]) | (dict(keypoint_score=np.ones((1, 40, V), 'f4')) if C == 2 else {}))
+        n = [y['frame_dir'] for y in a]
+        clips = read_mmaction(written(dict(split=dict(train=n[::2], test=n[1::2]), annotations=a)))
+        save_clips(clips, path := written(b'').parent / f'w{V}')
+        assert leaked(clips) == leaked(load_clips(path)) == n[1::2] and not len(split(clips)['clean'])
 
 
 # pickles that want to do something
