@@ -33,6 +33,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'msagcn.augment.dropped_joints': ('augment.html#dropped_joints', 'msagcn/augment.py'),
                                 'msagcn.augment.mirrored': ('augment.html#mirrored', 'msagcn/augment.py'),
                                 'msagcn.augment.mirrored_joints': ('augment.html#mirrored_joints', 'msagcn/augment.py'),
+                                'msagcn.augment.mirrored_joints_on': ('augment.html#mirrored_joints_on', 'msagcn/augment.py'),
                                 'msagcn.augment.reduced': ('augment.html#reduced', 'msagcn/augment.py'),
                                 'msagcn.augment.training_input': ('augment.html#training_input', 'msagcn/augment.py'),
                                 'msagcn.augment.uniform': ('augment.html#uniform', 'msagcn/augment.py')},

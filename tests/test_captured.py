@@ -1,5 +1,6 @@
 """Steps that are recorded and played again, without a GPU: the same machinery with the work simply done again in the graph's place gives the
 bits of steps issued one by one; a step and a feed read nothing back from the device, which a recording would refuse."""
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -8,14 +9,17 @@ import torch
 from safetensors.torch import load_file
 
 from msagcn import captured, train
+from msagcn.augment import Augmentation, training_input
 from msagcn.captured import HostReads, Repeated
 from msagcn.contenders import made_up_clips
 from msagcn.core import MsagcnError
 from msagcn.feed import FEEDS, batch, fed_store
+from msagcn.lean import LeanBlock
 from msagcn.msagcn import MSAGCN
 from msagcn.msg3d import MSG3D
+from msagcn.msg3d_gpu import NodesMSG3D
 from msagcn.skeleton import UCLA20
-from msagcn.train import CapturedSteps, Plan, Steps, fit, load_state, make_optimiser, save_state, steps_of
+from msagcn.train import CapturedSteps, Plan, Steps, fit, load_state, make_optimiser, save_state, steps_of, suited
 
 PLAN = Plan(frames=4, epochs=2, batch_size=4, lr=.01, warmup=1, milestones=(2,), repeats=2)            # epochs of three steps
 NETS = {'msagcn': lambda: MSAGCN(10, UCLA20, T=4, width=40, seed=1), 'msg3d': lambda: MSG3D(10, UCLA20, T=4, width=6, seed=1)}
@@ -44,7 +48,7 @@ def same(a, b):
     for k in a[1]: assert a[1][k].equal(b[1][k]), k
 
 
-@pytest.mark.parametrize('net, more', [('msagcn', dict(accumulate=2)), ('msagcn', dict(precision='bf16')), ('msg3d', {})], ids=str)
+@pytest.mark.parametrize('net, more', [('msagcn', dict(accumulate=2)), ('msagcn', dict(precision='bf16', label_smoothing=.1, drop_axis=.5)), ('msg3d', dict(mirror=.5))], ids=str)
 def test_replays_have_the_bits_of_single_steps(clips, tmp_path, recorded, net, more):
     plan = replace(PLAN, **more)
     same(ended(tmp_path, clips, 'replayed', plan, net), ended(tmp_path, clips, 'single', replace(plan, capture=False), net))
@@ -122,3 +126,39 @@ def test_feeds_read_nothing_back(feed):
         batch(s, i, 64, stream, (1, 0*i))                                        # tables are made once
         with HostReads() as seen: x = batch(s, i, 64, stream, (1, 0*i))
         assert x.shape == (30, 3, 64, 25, 2) and not seen.found
+
+
+def test_changed_input_reads_nothing_back():
+    "The same for all that a recipe may change in it."
+    s = fed_store(made_up_clips(30, 'ntu'))
+    s = replace(s, **{k: getattr(s, k).to('meta') for k in ('frames', 'starts', 'lengths', 'labels')})
+    i, how = torch.arange(30, device='meta'), Augmentation(.5, .1, .5, .5)
+    training_input(s, i, 64, 'bone', 1, 0*i, how)
+    with HostReads() as seen: x = training_input(s, i, 64, 'bone', 1, 0*i, how)
+    assert x.shape == (30, 3, 64, 25, 2) and not seen.found
+
+
+def test_short_epochs_share_a_checkpoint(clips, tmp_path, recorded, monkeypatch):
+    "Recorded epochs write one every `OFTEN` seconds, and after the last step; what a run ends in is the same."
+    saves = []
+    def save(path, *more): saves.append(path); save_state(path, *more)
+    monkeypatch.setattr(train, 'save_state', save)
+    seldom = ended(tmp_path, clips, 'seldom', PLAN)
+    assert len(saves) == 1
+    ended(tmp_path, clips, 'stopped', PLAN, stop=3)                              # at the end of an epoch
+    assert len(saves) == 2
+    monkeypatch.setattr(train, 'OFTEN', 0)
+    same(ended(tmp_path, clips, 'often', PLAN), seldom)
+    assert len(saves) == 4
+    same(ended(tmp_path, clips, 'stopped', PLAN), seldom)
+
+
+def test_a_gpu_gets_the_classes_that_suit_it(monkeypatch):
+    "MS-G3D with nodes first, MSA-GCN by kernels where they can be had; on a processor neither."
+    gpu = torch.device('cuda')
+    assert type(suited(NETS['msg3d'](), PLAN, gpu)) is NodesMSG3D
+    for plan, device in ((PLAN, torch.device('cpu')), (replace(PLAN, kernels=False), gpu)):
+        assert type(suited(NETS['msg3d'](), plan, device)) is MSG3D
+        assert type(suited(NETS['msagcn'](), plan, device).blocks[0]) is LeanBlock
+    monkeypatch.setitem(sys.modules, 'msagcn.gpu', None)                         # as where it cannot be imported
+    assert type(suited(NETS['msagcn'](), PLAN, gpu).blocks[0]) is LeanBlock
