@@ -25,7 +25,7 @@ DEMO_OUT := -p runs_dir demo/runs -p reports_dir demo/reports
 demo: env  ## raw files to a report, on generated data (some minutes); nothing outside demo/ is touched
 	msagcn prepare -p benchmark embedded $(DEMO)
 	msagcn train -f params/demo.yaml -p stream joint,bone $(DEMO) $(DEMO_OUT)
-	msagcn fuse -p recipe demo -p streams '[joint, bone]' -p reports_dir demo/reports
+	msagcn fuse -p recipe demo -p streams joint,bone -p reports_dir demo/reports
 	msagcn report -p recipe demo $(DEMO) $(DEMO_OUT)
 	@echo; echo "Open $(CURDIR)/demo/reports/embedded.html"; echo "For commands of your own: . $(VENV)/bin/activate"
 

@@ -20,7 +20,7 @@ from .clips import load_clips
 from .core import MsagcnError, Progress, machine, read_json, seeded_generator
 from .experiment import append_row, train, usual_parameters
 from .weights import build_model, new_model
-from .parameters import AblateParameters, PLACES, TrainParameters, read_parameters, read_yaml
+from .parameters import AblateParameters, PLACES, TrainParameters, read_list, read_parameters, read_values, read_whole, read_yaml
 from .reports import read_table
 from .skeleton import skeleton_from
 from .tables import ablation_table, costs
@@ -47,12 +47,25 @@ def read_grid(file) -> dict:     # common: parameters; variants: name -> paramet
     for name, changes in {'common': grid['common'], **variants}.items():
         if not isinstance(changes, dict): raise MsagcnError(f'{file}: {name}: not a mapping of parameters')
         if k := next((k for k in changes if k in _GIVEN), None): raise MsagcnError(f'{file}: {name}: {k} {_GIVEN[k]}')
-    for seed, names in grid['seeds'].items():
-        if type(seed) is not int or seed < 0: raise MsagcnError(f'{file}: seeds: {seed!r} is not a whole number from 0')
-        if not (names == 'all' or isinstance(names, list)): raise MsagcnError(f'{file}: seeds: {seed}: neither all nor a list of variants')
-        grid['seeds'][seed] = list(variants) if names == 'all' else names
-        for n in grid['seeds'][seed]: _one_of(n, list(variants), 'variant', f'{file}: seeds: {seed}')
+    grid['common'] = read_values(TrainParameters, grid['common'])
+    for name in variants: variants[name] = read_values(TrainParameters, variants[name])
+    grid['seeds'] = {_seed(file, seed): _names(file, seed, names, list(variants)) for seed, names in grid['seeds'].items()}
     return grid
+
+def _seed(file, seed) -> int:
+    try: number = read_whole(seed)
+    except (ValueError, AttributeError): number = -1
+    if number < 0 or str(number) != seed: raise MsagcnError(f'{file}: seeds: {seed!r} is not a whole number from 0')
+    return number
+
+def _names(file, seed, names, variants: list[str]) -> list[str]:
+    "The variants of a seed."
+    if names == 'all': return variants
+    try: names = read_list(names) if isinstance(names, str) and (names in variants or set(names) & set('[,')) else names
+    except ValueError: names = None
+    if not isinstance(names, list): raise MsagcnError(f'{file}: seeds: {seed}: neither all nor a list of variants')
+    for n in names: _one_of(n, variants, 'variant', f'{file}: seeds: {seed}')
+    return names
 
 def planned(p: AblateParameters) -> list[TrainParameters]:
     "All runs of a grid in order of worth: seed by seed, and within a seed as the file has them."

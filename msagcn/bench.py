@@ -25,7 +25,7 @@ from .contenders import SHAPES, Work, alternate, known_reference, made_up_clips,
 from .core import MsagcnError, machine, pick_device, read_json, seeded_generator, write_json, write_text
 from .feed import fed_store
 from .lean import exchanged
-from .parameters import Count, Model, Parameters
+from .parameters import Count, Device, Model, Parameters
 from .train import Plan, fit
 
 # %% ../nbs/67_bench.ipynb #04146a46
@@ -47,9 +47,9 @@ class BenchParameters(Parameters):
     epochs: list[Count] = Field([500, 8000], description='clips of an epoch, for the cost of a clip')
     rounds: Count = Field(5, description='turns of each network; the median of all steps is kept')
     turn: Annotated[float, Field(ge=0)] = Field(.5, description='seconds of a turn, one step at least')
-    device: str = 'cpu'
+    device: Device = 'cpu'
     threads: Annotated[int, Field(ge=0)] = Field(0, description="of the processor; 0: PyTorch's own number")
-    literal_dir: str|None = Field('tests', description='with the literal forms `oracle_msagcn.py` and `oracle_msg3d.py`; empty: without them')
+    literal_dir: str = Field('tests', description='with the literal forms `oracle_msagcn.py` and `oracle_msg3d.py`; empty: without them')
     reference_dirs: list[str] = Field([], description="checkouts of other programs: MSA-GCN's release, MS-G3D, CTR-GCN")
     start_seconds: Count = Field(900, description='a network that takes longer until its first step, as by compiling, is left out')
     reports_dir: str = Field('reports', description='gets bench/bench.csv, bench/counts.csv and bench/machine.json')

@@ -7,7 +7,7 @@ __all__ = ['Clips', 'Growing', 'equal_content', 'shared_frames', 'named_overlaps
            'is_prepared', 'save_clips', 'load_clips']
 
 # %% ../nbs/12_clips.ipynb #9b164b15
-import json, os
+import json, os, shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -261,7 +261,8 @@ def load_clips(folder) -> Clips:
     "A prepared data set; its frames stay in their file and are mapped into memory."
     folder = Path(folder)
     if not (folder/'manifest.json').exists():
-        raise MsagcnError(f'{folder}: no prepared data here (no manifest.json); first run msagcn prepare -p benchmark {folder.name} -p data_dir {folder.parent}')
+        told = shlex.join(['msagcn', 'prepare', '-p', 'benchmark', folder.name, '-p', 'data_dir', str(folder.parent)])
+        raise MsagcnError(f'{folder}: no prepared data here (no {folder.absolute()}/manifest.json); first run {told}')
     m = read_json(folder/'manifest.json')
     try: frames = np.load(folder/'frames.npy', mmap_mode='c')                        # what is changed is changed in memory only
     except (OSError, ValueError, EOFError) as e:

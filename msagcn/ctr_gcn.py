@@ -167,6 +167,15 @@ def turn_xyz(
                         sy, -cy*sx, cy*cx], 1).view(-1, 3, 3)
 
 # %% ../nbs/28_ctr_gcn.ipynb #30884800
+def _between(s, before, after, share):       # (N, T) frames and shares -> (N, T, M, V, C); (N, T, M) or None
+    "Frames between two others, and which bodies are there."
+    one, two, share = s.at(before), s.at(after), share.to(s.dtype)[..., None, None, None]
+    if s.there is None: return (1 - share)*one + share*two, None
+    first, second = (t[..., None, None] for t in (s.there_at(before), s.there_at(after)))
+    there = torch.where(share < .5, first, second)
+    share = torch.where(first & second, share, (~first).to(s.dtype))                      # of one that is there alone all
+    return torch.where(there, (1 - share)*one + share*two, 0), there[..., 0, 0]
+
 def ctr_batch(
     s: ClipStore,
     clips: Tensor,               # (N,) indices
@@ -180,10 +189,10 @@ def ctr_batch(
     keys = () if augment is None else (augment[0], torch.as_tensor(augment[1], device=s.device).expand(len(clips)), clips)
     first, size = crop(lengths, *keys)
     before, after, share = resize_steps(size, T)
-    first, share = (starts + first)[:, None], share.to(s.dtype)[..., None, None, None]
-    x = (1 - share)*s.at(first + before) + share*s.at(first + after)                      # (N, T, M, V, C)
+    first = (starts + first)[:, None]
+    x, there = _between(s, first + before, first + after, share)                          # (N, T, M, V, C)
     if augment is not None:
         seed, passes, i = (k[:, None] if isinstance(k, Tensor) else k for k in keys)
         angles = keyed_uniform(seed, passes, i, 2, torch.arange(3, device=s.device))*.6 - .3
         x = torch.einsum('ndc,ntmvc->ntmvd', turn_xyz(angles).to(x.dtype), x)
-    return as_stream(x.permute(0, 4, 1, 3, 2), stream, s.skeleton).contiguous()
+    return as_stream(x.permute(0, 4, 1, 3, 2), stream, s.skeleton, there).contiguous()

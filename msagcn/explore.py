@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['COLOUR_STEPS', 'msagcn_layers', 'msg3d_layers', 'matrix', 'alone', 'frames_seen', 'probabilities', 'right_and_wrong',
            'worth_showing', 'colour_tables', 'skeleton_tree', 'clip_tree', 'run_tree', 'opened', 'layers_of',
-           'explorer_tree', 'pack', 'unpack', 'script', 'fragment', 'page', 'widget', 'weights_of_runs',
-           'clips_to_show', 'explore', 'write_explorer', 'look_inside', 'write_figures']
+           'explorer_tree', 'pack', 'unpack', 'script', 'fragment', 'page', 'looked_at', 'widget', 'weights_of_runs',
+           'clips_to_show', 'used_by', 'data_of_runs', 'explore', 'write_explorer', 'look_inside', 'write_figures']
 
 # %% ../nbs/64_explore.ipynb #d52a06a6
 import base64, hashlib, json
@@ -23,15 +23,16 @@ import msagcn
 from .clips import Clips, load_clips
 from .core import MsagcnError, Progress, write_text
 from .evaluate import Scores, load_scores, predict
-from .weights import load_weights
+from .weights import open_weights
 from .feed import batch, fed_store
+from .own import OWN_FEEDS, even_times
 from .graph import static_adjacency
 from .msagcn import FigureGraphConv
 from .msg3d import MSG3D
-from .parameters import ExploreParameters, TrainParameters
+from .parameters import ExploreParameters, TrainParameters, UseParameters
 from .reports import notebook_tool
 from .skeleton import skeleton_from
-from .viz import show_edges_on_skeleton, show_frame_attention, show_frame_weights, show_matrix, show_parts, show_probabilities, upright
+from .viz import find_up, show_edges_on_skeleton, show_frame_attention, show_frame_weights, show_matrix, show_parts, show_probabilities, upright
 
 # %% ../nbs/64_explore.ipynb #58f1be1f
 def msagcn_layers(model, x: Tensor) -> list[dict]:      # x (1, C, T, V, M)
@@ -93,6 +94,7 @@ def alone(clips: Clips, frames: list[np.ndarray]) -> Clips:          # each (L, 
 
 def frames_seen(clips: Clips, L: int, run: TrainParameters) -> np.ndarray:       # (T,) in [0, L - 1]
     "Where in a clip of L frames the network's T frames lie."
+    if (run.feed or clips.feed) in OWN_FEEDS: return even_times(torch.tensor([L]), run.frames)[0].numpy()
     ramp = np.broadcast_to(1. + np.arange(L)[:, None, None, None], (L, *clips.frames.shape[1:]))
     s = fed_store(alone(clips, [ramp]), feed=run.feed)
     at = batch(s, torch.tensor([0]), run.frames, 'joint', part=(0, run.test_clips))[0, 0, :, 0, 0].double().numpy()
@@ -144,11 +146,15 @@ def skeleton_tree(skeleton) -> dict:
     head = next((v for v, name in enumerate(skeleton.joints) if name in ('head', 'nose')), -1)
     return dict(joints=list(skeleton.joints), parents=list(skeleton.parents), sides=[side(n) for n in skeleton.joints], head=head)
 
-def clip_tree(clips: Clips, name: str) -> dict:
-    "A clip's coordinates (L, M·V·3), which bodies are there (a 1 or 0 for each frame and body), its label."
-    x = upright(clips[name], clips.channels).astype(float)
+# up: of `viz.find_up`, for the whole data set
+def clip_tree(clips: Clips, name: str, up: str = '') -> dict:
+    """A clip's coordinates (L, M·V·3), y upwards, which bodies are there (a 1 or 0 for each frame and
+    body), its label."""
+    x = upright(clips[name].astype(float), clips.channels, up)
     L, M, V, C = x.shape
-    xyz = np.zeros((L, M, V, 3)); xyz[..., :len(clips.channels.rstrip('s'))] = x[..., :len(clips.channels.rstrip('s'))]
+    D = len(clips.channels.rstrip('s'))
+    xyz = np.zeros((L, M, V, 3))
+    xyz[..., :D] = x[..., :D]
     return dict(name=name, label=int(clips.labels[clips.names.index(name)]), frames=L, bodies=M, pose=xyz.reshape(L, -1),
                 there=''.join('01'[int(b)] for b in clips[name].any((2, 3)).flatten()))
 
@@ -164,12 +170,12 @@ _SHOWN = ('A row is a joint that is heard, a column one that listens; arrows run
           'purple takes away, a ring is a joint that listens to itself. The left side of the body is blue, the right one orange or red. The class '
           'probabilities at a frame are what the network says if the clip ends there.')
 
-def run_tree(weights: dict, clips: Clips, names: list[str], layers=()) -> list[dict]:      # run -> path of its weights
+def run_tree(weights: dict, clips: Clips, names: list[str], layers=(), use: UseParameters|None = None) -> list[dict]:      # run -> path of its weights
     "What each run sees in each clip; `layers` chooses some, counted from 1."
     out = []
     with Progress(len(weights)*len(names), 'looking inside') as progress:
         for i, path in weights.items():
-            model, run = opened(path, clips)
+            model, run = opened(path, clips, use)
             one = dict(id=i, model=_NAMES[type(model).__name__], words=type(model).__name__, about=f'{_NAMES[type(model).__name__]}, {run.stream} stream.', clips=[])
             for name in names:
                 found = layers_of(model, clips, name, run, layers)
@@ -184,13 +190,11 @@ def run_tree(weights: dict, clips: Clips, names: list[str], layers=()) -> list[d
 
 _NAMES = dict(MSAGCN='MSA-GCN', MSG3D='MS-G3D')
 
-def opened(path, clips: Clips) -> tuple[torch.nn.Module, TrainParameters]:
-    "A run's model and parameters, checked against the data."
-    model, about = load_weights(path)
-    (C, _, V, M), (_, m, v, c) = model.shape, clips.frames.shape
-    if (C, V, M) != (c, v, m) or about['classes'] != clips.classes: raise MsagcnError(f'{path}: trained on other data than {clips.benchmark}: '
-        f'(C, V, M) = {(C, V, M)} and {len(about["classes"])} classes, here {(c, v, m)} and {len(clips.classes)}')
-    return model, TrainParameters.model_construct(**about['parameters'])
+def opened(path, clips: Clips, use: UseParameters|None = None) -> tuple[torch.nn.Module, TrainParameters]:
+    """The model of a run, or of another program's checkpoint, and its parameters; data that it was not
+    trained for are refused."""
+    model, about = open_weights(path, use, clips=clips)
+    return model, TrainParameters.model_construct(**about['parameters'] | dict(feed=about['feed']))
 
 @torch.no_grad()
 def layers_of(model, clips: Clips, name: str, run: TrainParameters, layers=()) -> list[dict]:
@@ -200,13 +204,15 @@ def layers_of(model, clips: Clips, name: str, run: TrainParameters, layers=()) -
     if wrong := [l for l in layers if not 1 <= l <= len(found)]: raise MsagcnError(f'layers: {wrong[0]} is not one of 1 to {len(found)}')
     return [found[l - 1] for l in layers] if layers else found
 
-def explorer_tree(weights: dict, clips: Clips, names: list[str], layers=(), gallery: bool = False) -> dict:
+def explorer_tree(weights: dict, clips: Clips, names: list[str], layers=(), gallery: bool = False, use: UseParameters|None = None) -> dict:
     "All that an explorer shows."
     if missing := [n for n in names if n not in clips.names]: raise MsagcnError(f'clips: {clips.benchmark} has no clip {missing[0]!r}')
-    runs = run_tree(weights, clips, names, layers)
+    runs = run_tree(weights, clips, names, layers, use)
+    skeleton = skeleton_from(clips.skeleton)
+    up = find_up(clips.frames, skeleton, clips.channels)
     words = ' '.join([_SHOWN, *dict.fromkeys(_WORDS[r.pop('words')] for r in runs)])
     return dict(title=f"{', '.join(weights)} on {clips.benchmark}", words=words, gallery=gallery, classes=clips.classes, colours=colour_tables(),
-                skeleton=skeleton_tree(skeleton_from(clips.skeleton)), clips=[clip_tree(clips, n) for n in names], runs=runs)
+                skeleton=skeleton_tree(skeleton), clips=[clip_tree(clips, n, up) for n in names], runs=runs)
 
 # %% ../nbs/64_explore.ipynb #6017cdf8
 def pack(tree: dict) -> str:
@@ -268,6 +274,13 @@ def page(text: str) -> str:
     return (f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n<title>{escape(title)}</title>\n'
             f'<style>{style} {dark}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n{fragment(text)}</body>\n</html>\n')
 
+def looked_at() -> bool:
+    "Whether somebody has this notebook open: JupyterLab and its kin say which cell they run, nbconvert and papermill do not."
+    try: from IPython import get_ipython
+    except ImportError: return False
+    parent = getattr(get_ipython(), 'get_parent', dict)()
+    return bool(parent.get('metadata', {}).get('cellId'))
+
 def widget(text: str):
     "A live explorer for JupyterLab; `widget.state` is what is chosen, and may be set."
     anywidget, traitlets = notebook_tool('anywidget'), notebook_tool('traitlets')
@@ -275,21 +288,26 @@ def widget(text: str):
         _esm = script()
         data, state = traitlets.Unicode().tag(sync=True), traitlets.Dict().tag(sync=True)
         def _repr_mimebundle_(self, **kwargs):
+            page = {'text/html': fragment(self.data)}
+            if not looked_at(): return page, {}
             bundle, about = super()._repr_mimebundle_(**kwargs)
-            return bundle | {'text/html': fragment(self.data)}, about
+            return bundle | page, about
     return Explorer(data=text)
 
 # %% ../nbs/64_explore.ipynb #547ee7ea
+_ENDINGS = '.safetensors', '.pt', '.pth', '.pth.tar'
+
 def weights_of_runs(p: ExploreParameters) -> dict[str, Path]:
     "Where the weights of the runs are, by name; a weights file may stand for a run."
     if not p.runs: raise MsagcnError('runs: name one or more runs')
-    files = [Path(r) if r.endswith('.safetensors') else Path(p.runs_dir)/r/'weights.safetensors' for r in p.runs]
+    files = [Path(r) if r.endswith(_ENDINGS) else Path(p.runs_dir)/r/'weights.safetensors' for r in p.runs]
     names = [f.parent.name if f.stem == 'weights' else f.stem for f in files]
     if twice := [r for r in names if names.count(r) > 1]:
         raise MsagcnError(f"runs: {twice[0]} is the name of several: {', '.join(str(f) for r, f in zip(names, files) if r == twice[0])}")
     out = dict(zip(names, files))
     for r, path in out.items():
-        if not path.exists(): raise MsagcnError(f'{path}: no weights of run {r} here; train it first, or name a .safetensors file')
+        if not path.exists():
+            raise MsagcnError(f'{path.absolute()}: no weights of run {r} here; train it first, or name a file of weights')
     return out
 
 def clips_to_show(p: ExploreParameters, weights: dict, clips: Clips) -> list[str]:
@@ -300,22 +318,33 @@ def clips_to_show(p: ExploreParameters, weights: dict, clips: Clips) -> list[str
     found = next((s for f in files if f.exists() for s in [load_scores(f)] if s.names and set(s.names) <= set(clips.names)), None)
     if found is None:
         i = np.flatnonzero(np.array(clips.parts) == 'test')[:500]
-        model, run = opened(path, clips)
+        model, run = opened(path, clips, used_by(p))
         names = [clips.names[j] for j in i]
         s = fed_store(alone(clips, [clips[n] for n in names]), feed=run.feed)
         found = Scores(names, clips.labels[i], predict(model, s, range(len(names)), run.frames, run.stream, test_clips=run.test_clips))
     if p.gallery: return [name for pair in right_and_wrong(found).values() for name in pair if name]
     return worth_showing(found, p.count)
 
+def used_by(p: ExploreParameters) -> UseParameters:
+    "What the parameters say of checkpoints that say nothing themselves."
+    return UseParameters(stream=p.stream, frames=p.frames, layout=p.layout, feed=p.feed)
+
+def data_of_runs(p: ExploreParameters, weights: dict[str, Path]) -> str:
+    "The one prepared data set that all runs are shown on: as told, else the one that they were trained on."
+    if p.benchmark: return p.benchmark
+    sets = {}
+    for r, path in weights.items(): sets[open_weights(path, used_by(p))[1]['parameters']['benchmark']] = r
+    if '' in sets: raise MsagcnError(f'{weights[sets[""]]}: does not say on what data it was trained; name a prepared set with -p benchmark NAME')
+    if len(sets) > 1: raise MsagcnError(f"runs: they are on different data: {', '.join(f'{r} on {b}' for b, r in sets.items())}")
+    return next(iter(sets))
+
 def explore(p: ExploreParameters) -> str:
     "The packed explorer of some runs on one data set."
     weights = weights_of_runs(p)
-    sets = {load_weights(path)[1]['parameters']['benchmark']: r for r, path in weights.items()}
-    if len(sets) > 1: raise MsagcnError(f"runs: they are on different data: {', '.join(f'{r} on {b}' for b, r in sets.items())}")
-    clips = load_clips(Path(p.data_dir)/next(iter(sets)))
+    clips = load_clips(Path(p.data_dir)/data_of_runs(p, weights))
     names = clips_to_show(p, weights, clips)
     layers = p.layers or ([] if not p.gallery else [1] if len(clips.classes) > 20 else [1, 5, 9])
-    return pack(explorer_tree(weights, clips, names, layers, p.gallery))
+    return pack(explorer_tree(weights, clips, names, layers, p.gallery, used_by(p)))
 
 def write_explorer(p: ExploreParameters, text: str = '') -> Path:      # text: what `explore` gave, if it was called before
     "Write the page of an explorer: to `page`, else into the first run's folder. Such pages carry the clips' coordinates."

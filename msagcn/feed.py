@@ -15,6 +15,7 @@ from .clips import Clips
 from .core import MsagcnError
 from .ctr_gcn import ctr_batch
 from .mmaction import mmaction_batch
+from .own import OWN_FEEDS, own_batch, own_store
 from .streams import ClipStore, as_stream, batch as turned_batch, store
 
 # %% ../nbs/32_feed.ipynb #c8514165
@@ -27,8 +28,9 @@ def whole_batch(
 ) -> Tensor:                     # (N, C, T, V, M)
     "Whole clips, repeated from the start until there are T frames; what is longer is cut."
     frames = torch.arange(T, device=s.device) % s.lengths[clips][:, None]                 # (N, T)
-    x = s.at(s.starts[clips][:, None] + frames)                                           # (N, T, M, V, C)
-    return as_stream(x.permute(0, 4, 1, 3, 2), stream, s.skeleton).contiguous()
+    at = s.starts[clips][:, None] + frames
+    x = s.at(at)                                                                          # (N, T, M, V, C)
+    return as_stream(x.permute(0, 4, 1, 3, 2), stream, s.skeleton, s.there_at(at)).contiguous()
 
 def padded_batch(
     s: ClipStore,
@@ -39,23 +41,29 @@ def padded_batch(
 ) -> Tensor:                     # (N, C, T, V, M)
     "Whole clips, and zeros behind them until there are T frames; what is longer is cut."
     t, L = torch.arange(T, device=s.device), s.lengths[clips][:, None]
-    x = s.at(s.starts[clips][:, None] + torch.minimum(t, L - 1))                          # (N, T, M, V, C)
-    x = torch.where((t < L)[..., None, None, None], x, 0)
-    return as_stream(x.permute(0, 4, 1, 3, 2), stream, s.skeleton).contiguous()
+    at, inside = s.starts[clips][:, None] + torch.minimum(t, L - 1), (t < L)[..., None]
+    x = torch.where(inside[..., None, None], s.at(at), 0)                                 # (N, T, M, V, C)
+    there = None
+    if s.own: there = inside.expand(x.shape[:3]) if s.there is None else inside & s.there_at(at)
+    return as_stream(x.permute(0, 4, 1, 3, 2), stream, s.skeleton, there).contiguous()
 
-FEEDS = {'nw_ucla': turned_batch, 'ctr_gcn': ctr_batch, 'mmaction2': mmaction_batch, 'whole': whole_batch, 'padded': padded_batch}
+FEEDS = {'nw_ucla': turned_batch, 'ctr_gcn': ctr_batch, 'mmaction2': mmaction_batch, 'whole': whole_batch, 'padded': padded_batch,
+         **dict.fromkeys(OWN_FEEDS, own_batch)}
 
 # %% ../nbs/32_feed.ipynb #983e19ce
 @dataclass
 class FedStore(ClipStore):
     "A data set on a device, with the feed that samples it."
     feed: str = 'nw_ucla'
+    up: str = 'y'        # the vertical axis, for feeds that turn about it
 
 def fed_store(clips: Clips, device='cpu', feed: str = '', dtype=torch.float32) -> FedStore:
     "Move a data set to a device, for its own feed or another."
     feed = feed or clips.feed
     if feed not in FEEDS: raise MsagcnError(f"feed: '{feed}' is not one of {', '.join(FEEDS)}")
-    return FedStore(**vars(store(clips, device, dtype, centred=feed == 'nw_ucla')), feed=feed)
+    if feed in OWN_FEEDS: stored = own_store(clips, device, dtype, OWN_FEEDS[feed])
+    else: stored = store(clips, device, dtype, centred=feed == 'nw_ucla')
+    return FedStore(**vars(stored), feed=feed, up=clips.notes.get('up', 'y'))
 
 def batch(
     s: FedStore,

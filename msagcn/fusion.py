@@ -36,7 +36,7 @@ def fuse_streams(p: FuseParameters) -> pd.DataFrame:
     runs = {r: Path(p.reports_dir)/'runs'/r for r in runs_to_fuse(p)}
     if not 2 <= len(runs) <= MOST_FUSED: raise MsagcnError(f'runs: 2 to {MOST_FUSED} different ones can be fused, not {len(runs)}')
     for folder in runs.values():
-        if not (folder/'metrics.json').exists(): raise MsagcnError(f'{folder}: this run is not finished; train it first')
+        if not (folder/'metrics.json').exists(): raise MsagcnError(f'{folder.absolute()}: this run is not finished; train it first')
     about = {r: read_json(f/'metrics.json') for r, f in runs.items()}
     said = lambda key: ' '.join(dict.fromkeys(str(m[key]) for m in about.values()))      # each value once
     try: data, streams = said('data_hash'), [m['stream'] for m in about.values()]

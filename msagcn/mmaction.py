@@ -18,7 +18,7 @@ from torch import Tensor
 from .clips import Clips, named_overlaps
 from .core import MsagcnError, Progress, content_hash, keyed_integers, keyed_uniform
 from .overlap import frame_prints, overlaps
-from .parts import class_names, clip_name, files_beside, parts_by_name, parts_of_roles, whole_number
+from .parts import class_names, clip_name, files_beside, parts_by_name, whole_number
 from .pickles import restricted_load
 from .skeleton import Skeleton
 from .streams import ClipStore, bone_matrix_on
@@ -351,5 +351,8 @@ def mmaction_batch(
         after = feature(s.at(first + torch.minimum(frames + 1, L[:, None] - 1)))
         motion = after - x
         if s.channels == 'xys': motion[..., 2] = (after[..., 2] + x[..., 2])/2
+        if s.there is not None:                                              # (N, T, M)
+            here, next_one = s.there_at(first + frames), s.there_at(first + torch.minimum(frames + 1, L[:, None] - 1))
+            last = last | ~(here & next_one)[..., None, None]
         x = torch.where(last, 0, motion)
     return x.permute(0, 4, 1, 3, 2).contiguous()

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['notebook_tool', 'runner', 'execute', 'math_to_mathml', 'to_html', 'Html', 'table_html', 'read_table', 'runs_of',
-           'histories', 'best_scores', 'hardest_pairs', 'with_subjects', 'subject_table', 'accuracy_words',
-           'leak_words', 'command', 'parameter_table', 'render_report']
+           'histories', 'best_scores', 'hardest_pairs', 'baseline_words', 'with_subjects', 'subject_table',
+           'accuracy_words', 'leak_words', 'command', 'parameter_table', 'render_report']
 
 # %% ../nbs/61_reports.ipynb #ca825098
-import importlib, json, re, shlex
+import importlib, re, shlex, sys
 from collections import Counter
 from html import escape
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 import msagcn
+from .baselines import baselines_in_words, untrained
 from .core import MsagcnError, read_json, write_text
 from .evaluate import Scores, align, fuse, load_scores, mean_class, topk
 from .statistics import interval, people_interval
@@ -44,10 +45,12 @@ def execute(
     "Execute a notebook with parameters; a failing cell is a `MsagcnError` that names the executed copy."
     papermill, out = notebook_tool('papermill'), Path(out)
     part = out.with_name(f'.{out.stem}.part.ipynb')
+    def literal(path): return str(path).replace('{', '{{').replace('}', '}}')                   # papermill fills in braces
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        papermill.execute_notebook(str(notebook), str(part), parameters, kernel_name='python3', language='python',
-                                   progress_bar=False, extra_arguments=['--log-level=ERROR'])   # the kernel else warns about TCP
+        papermill.execute_notebook(literal(notebook), literal(part), parameters, kernel_name='python3', language='python',
+                                   kernel_manager_class=_kernel_of_this_python(), progress_bar=False,
+                                   extra_arguments=['--log-level=ERROR'])                       # the kernel else warns about TCP
     except papermill.exceptions.PapermillExecutionError as e:
         part.replace(out)
         raise MsagcnError(f'{out}: {_last_line(e)} (in cell {e.cell_index})') from e
@@ -57,6 +60,17 @@ def execute(
     else: part.replace(out)
     finally: part.unlink(missing_ok=True)
     return out
+
+def _kernel_of_this_python():
+    "A kernel manager that starts `sys.executable`, and looks for no installed kernel."
+    notebook_tool('ipykernel')
+    specs = notebook_tool('jupyter_client.kernelspec')
+    class Here(notebook_tool('jupyter_client.manager').AsyncKernelManager):
+        @property
+        def kernel_spec(self):
+            argv = [sys.executable, '-m', 'ipykernel_launcher', '-f', '{connection_file}']
+            return specs.KernelSpec(argv=argv, display_name='Python', language='python')
+    return Here
 
 def _last_line(e) -> str:
     "What an exception says, in one line, without colours."
@@ -173,7 +187,7 @@ def runs_of(reports_dir, benchmark: str, recipe: str) -> dict[str, dict]:    # r
     here = [m for m in runs if m['benchmark'] == benchmark and m.get('top1') is not None]
     if not any(m['recipe'] == recipe for m in here):
         there = ', '.join(sorted({m['recipe'] for m in here})) or 'none'
-        raise MsagcnError(f'{reports_dir}: no finished runs of recipe {recipe} on {benchmark}; recipes there: {there}')
+        raise MsagcnError(f'{Path(reports_dir).absolute()}: no finished runs of recipe {recipe} on {benchmark}; recipes there: {there}')
     return {m['run_id']: m for m in here if m['recipe'] == recipe}
 
 def histories(reports_dir, runs) -> dict[str, pd.DataFrame]:
@@ -213,6 +227,23 @@ def hardest_pairs(
         there = np.flatnonzero((s.labels == a) & (guess == b))
         rows.append((classes[a], classes[b], n, int((s.labels == a).sum()), s.names[there[margin[there].argmax()]]))
     return pd.DataFrame(rows, columns=['is', 'taken for', 'clips', 'of', 'example'])
+
+# %% ../nbs/61_reports.ipynb #a6a897a4
+def baseline_words(
+    runs: dict[str, dict],   # run id -> metrics
+) -> str:                    # Markdown; empty where nothing was recorded
+    "Chance, commonest class and 1-NN of the runs' test clips; training accuracies, and which of them are low."
+    lines = {}
+    for m in runs.values():
+        if m.get('majority_top1') is None: continue
+        text = baselines_in_words(m, m['fed'], m['frames'])
+        lines.setdefault(text, []).append(m['stream'])
+    words = [f'Without training: {text}.' for text in lines]
+    seen = {r: m for r, m in runs.items() if 'train_top1' in m}
+    if seen: words.append('On their own training clips: ' + ', '.join(f"{m['stream']} s{m['seed']} {m['train_top1']:.2f}" for m in seen.values()) + '.')
+    for r, m in seen.items():
+        if line := untrained(m['train_top1'], m['n_train'], m['train_majority']): words.append(f'**{r}**: {line}.')
+    return '\n\n'.join(words)
 
 # %% ../nbs/61_reports.ipynb #0d362df9
 def with_subjects(
@@ -294,16 +325,18 @@ def command(
     defaults: dict,      # of the train parameters
     params='params',     # folder of parameter files
 ) -> str:
-    "The command that makes this run, as short as possible; values that would be read otherwise are JSON."
-    import yaml
-    files = {None: {}} | {f: yaml.safe_load(f.read_text(encoding='utf-8')) for f in sorted(Path(params).glob('*.yaml'))}
+    "The command that makes this run, as short as possible."
+    from msagcn.parameters import TrainParameters, as_text, read_values, read_yaml      # stands on the training; tables do not
+    def told(file):
+        try: return read_values(TrainParameters, read_yaml(file))
+        except MsagcnError: return None                          # not a parameter file
+    files = {None: {}} | {f: told(f) for f in sorted(Path(params).glob('*.yaml'))}
     ours = {k: v for k, v in metrics.items() if k in defaults}
     def differing(values): return {k: v for k, v in ours.items() if v != (defaults | values)[k]}
     def fits(v): return isinstance(v, dict) and set(v) <= set(defaults) and v.get('recipe', ours['recipe']) == ours['recipe']
     fitting = {f: v for f, v in files.items() if fits(v)}
     best = min(fitting, key=lambda f: len(differing(fitting[f])))
-    def text(v): return v if isinstance(v, str) and yaml.safe_load(v) == v and ',' not in v else json.dumps(v)
-    pairs = [w for k, v in differing(fitting[best]).items() for w in ('-p', k, text(v))]
+    pairs = [w for k, v in differing(fitting[best]).items() for w in ('-p', k, as_text(v))]
     return shlex.join(['msagcn', 'train', *(['-f', best.as_posix()] if best else []), *pairs])
 
 def parameter_table(runs: dict[str, dict], names) -> pd.DataFrame:

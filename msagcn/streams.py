@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STREAMS', 'ClipStore', 'store', 'even_frames', 'random_frames', 'turn_xy', 'scale_to_unit', 'bone_matrix',
-           'bone_matrix_on', 'as_stream', 'batch']
+           'bone_matrix_on', 'as_stream', 'moves', 'batch']
 
 # %% ../nbs/24_streams.ipynb #151d6e37
 from dataclasses import dataclass
@@ -30,6 +30,8 @@ class ClipStore:
     skeleton: Skeleton
     channels: str = 'xyz'
     dtype: torch.dtype = torch.float32       # of network input
+    there: Tensor|None = None                # (sum of lengths, M), whether a body is in a frame; None: not asked, or all are
+    own: bool = False                        # clips of one's own, whose absent bodies have no motion
     longest: int = 0                         # frames of the longest clip, read once
     def __post_init__(self): self.longest = self.longest or int(max(self.lengths, default=0))
     def __len__(self): return len(self.labels)
@@ -39,21 +41,36 @@ class ClipStore:
         "Frames by their numbers (…), on the device: (…, M, V, C)."
         found = self.frames.index_select(0, frames.flatten().to(self.frames.device))
         return found.view(*frames.shape, *found.shape[1:]).to(self.device, self.dtype)
+    def there_at(self, frames: Tensor) -> Tensor|None:
+        "Whether bodies are there in frames by their numbers (…): (…, M)."
+        return None if self.there is None else self.there[frames]
 
 def store(clips: Clips, device='cpu', dtype=torch.float32, centred: bool = True) -> ClipStore:
-    "Move a data set to a device; `centred` subtracts from each clip the skeleton's centre joint of its first body in its first frame."
+    "Move a data set to a device; `centred` subtracts from each clip the skeleton's centre joint of its first body, where that is seen first."
     skeleton = skeleton_from(clips.skeleton)
     x = _centred(clips, skeleton.centre, dtype) if centred else torch.from_numpy(clips.frames)
     if torch.device(device).type == 'cuda' and x.nbytes < torch.cuda.mem_get_info(device)[0]//2: x = x.to(device)
     on = lambda a: torch.tensor(a, device=device)
-    return ClipStore(x, on(clips.starts), on(clips.lengths), on(clips.labels), skeleton, clips.channels, dtype, int(clips.lengths.max(initial=0)))
+    own = 'reading' in clips.notes
+    there = torch.from_numpy(_there(clips)).to(device) if own and clips.frames.shape[1] > 1 else None
+    if there is not None and there.all(): there = None
+    return ClipStore(x, on(clips.starts), on(clips.lengths), on(clips.labels), skeleton, clips.channels, dtype, there, own,
+                     int(clips.lengths.max(initial=0)))
+
+def _there(clips) -> np.ndarray:         # (sum of lengths, M)
+    "Whether a body has any coordinate, clip by clip."
+    clip_by_clip = zip(clips.starts, clips.lengths)
+    return np.concatenate([clips.frames[start:start + T].any((2, 3)) for start, T in clip_by_clip])
 
 def _centred(clips, joint, dtype) -> Tensor:
     "Clip by clip, so that the set is in memory once; bodies that are absent stay zero."
     out = torch.empty(clips.frames.shape, dtype=dtype)
     for start, T in zip(clips.starts, clips.lengths):
         x = clips.frames[start:start + T].astype(np.promote_types(clips.frames.dtype, np.float32), copy=False)
-        out[start:start + T] = torch.from_numpy(np.where(x.any((2, 3), keepdims=True), x - x[:1, :1, joint:joint + 1], 0))
+        there = x.any((2, 3))                                            # (T, M)
+        m = there.any(0).argmax()                                        # the first body that is there at all
+        t = there[:, m].argmax()
+        out[start:start + T] = torch.from_numpy(np.where(there[..., None, None], x - x[t, m, joint], 0))
     return out
 
 # %% ../nbs/24_streams.ipynb #45394aeb
@@ -133,13 +150,19 @@ def as_stream(
     x: Tensor,           # (N, C, T, V, M) joints
     stream: str,
     skeleton: Skeleton,
+    there: Tensor|None = None,   # (N, T, M), whether bodies are there; None: all are
 ) -> Tensor:             # (N, C, T, V, M)
     "A stream from joint coordinates."
     if stream not in STREAMS: raise MsagcnError(f"stream: '{stream}' is not one of {', '.join(STREAMS)}")
     table, motion = STREAMS[stream]
     if table: x = torch.einsum('uv,nctvm->nctum', bone_matrix_on(skeleton, table, x.device, x.dtype), x)
-    if motion: x = torch.cat([x.diff(dim=2), torch.zeros_like(x[:, :, :1])], 2)
-    return x
+    if not motion: return x
+    x = torch.cat([x.diff(dim=2), torch.zeros_like(x[:, :, :1])], 2)
+    return x if there is None else torch.where(moves(there)[:, None, :, None], x, 0)
+
+def moves(there: Tensor) -> Tensor:          # (N, T, M) -> (N, T, M)
+    "Whether a body is there in a frame and in the next."
+    return torch.cat([there[:, :-1] & there[:, 1:], torch.zeros_like(there[:, :1])], 1)
 
 # %% ../nbs/24_streams.ipynb #7f2ee9a8
 def batch(
@@ -151,7 +174,7 @@ def batch(
 ) -> Tensor:                     # (N, C, T, V, M) float32
     "Network input for some clips."
     if s.channels != 'xyz': raise MsagcnError(f'feed: nw_ucla wants channels xyz, not {s.channels}')
-    if augment is not None and compiled(s.frames) and s.frames.dtype is s.dtype is torch.float:
+    if augment is not None and compiled(s.frames) and s.frames.dtype is s.dtype is torch.float and s.there is None:
         x = turned_clips(s.frames, s.starts, s.lengths, clips, T, augment[0], torch.as_tensor(augment[1]).expand(len(clips)))
         return as_stream(x, stream, s.skeleton)
     lengths = s.lengths[clips]
@@ -169,4 +192,6 @@ def batch(
     rows = L*torch.arange(N*C, device=s.device).view(N, C, 1) + frames[:, None]           # of (N·C·L, M·V)
     picked = x.reshape(-1, M*V).index_select(0, rows.flatten()).view(N, C, -1)
     x = scale_to_unit(picked, x.amin(2), x.amax(2)).view(N, C, T, M, V)                   # by all frames, not only by those picked
-    return as_stream(x.mT, stream, s.skeleton).contiguous()
+    there = s.there_at(s.starts[clips][:, None] + frames)                                 # (N, T, M)
+    if there is not None: x = torch.where(there[:, None, ..., None], x, 0)
+    return as_stream(x.mT, stream, s.skeleton, there).contiguous()

@@ -52,3 +52,23 @@ def embedded(tmp_path_factory):
     data = tmp_path_factory.mktemp('embedded')
     prepare(PrepareParameters(subjects=2, data_dir=str(data)))
     return data
+
+
+@pytest.fixture(scope='module')
+def browser():
+    playwright = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
+    chromium = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
+    if chromium is None: pytest.skip('there is no Chromium here')
+    with playwright.sync_playwright() as p:
+        b = p.chromium.launch(executable_path=chromium, args=['--no-sandbox'])
+        yield b
+        b.close()
+
+
+@pytest.fixture
+def shots(tmp_path_factory):
+    "Where screenshots go: MSAGCN_PICTURES, or pytest's own folder."
+    place = os.environ.get('MSAGCN_PICTURES')
+    if not place: return tmp_path_factory.mktemp('pictures')
+    os.makedirs(place, exist_ok=True)
+    return type(ROOT)(place)

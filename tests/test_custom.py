@@ -12,7 +12,7 @@ import yaml
 
 from msagcn.clips import leaked, load_clips, save_clips, split
 from msagcn.core import MsagcnError
-from msagcn.custom import read_clip_file, read_custom, unit_xy
+from msagcn.custom import read_clip_file, read_coordinates, read_custom, unit_xy
 from msagcn.skeleton import COCO17, MEDIAPIPE33, skeleton_from, tree_skeleton
 from msagcn.streams import batch, store
 
@@ -67,7 +67,7 @@ def test_folders_become_clips_that_the_network_can_be_fed(tmp_path):
     for name, label, part in zip(clips.names, clips.labels, clips.parts):
         assert CLASSES[label] == name[:-1] and part == ('train' if int(name[-1]) < 3 else 'val' if name[-1] == '3' else 'test')
         assert np.array_equal(clips[name][:, 0], np.load(tmp_path / part / name[:-1] / f'{name}.npy'))
-    assert clips.feed == 'nw_ucla' and clips.channels == 'xyz' and clips.frames.dtype == np.float32
+    assert clips.feed == 'own' and clips.channels == 'xyz' and clips.frames.dtype == np.float32
     assert not clips.subjects.any() and not leaked(clips)
     assert {k: len(v) for k, v in split(clips).items()} == dict(train=12, fit=9, val=3, test=6, clean=6)
     assert skeleton_from(clips.skeleton) == OWN
@@ -122,31 +122,33 @@ def test_one_clip_in_every_form(tmp_path):
     assert np.array_equal(same('c.npz', 2), two)
 
 
-def test_empty_cells_are_an_absent_joint(tmp_path):
+def test_empty_cells_are_a_missing_joint(tmp_path):
     path = tmp_path / 'a.csv'
     header = ','.join(f'{j.replace(" ", "_").upper()}_{c}' for j in JOINTS for c in 'xy')
     path.write_text(f'{header}\n' + '1,2,3,4,5,6,,,9,10\n' + ','*9 + '\n11,12,13,14,15,16,17,18,19,20\n')
     x = read_clip_file(path, OWN, 'xy', 1, (4, 4))
-    assert x.shape == (3, 1, 5, 2) and not x[0, 0, 3].any() and not x[1].any()
+    assert x.shape == (3, 1, 5, 2) and np.allclose(x[1], (x[0] + x[2])/2) and np.array_equal(x[0, 0, 3], x[2, 0, 3])
     assert x[2, 0, 3].tolist() == [7.5, 8] and x[0, 0, 0].tolist() == [-.5, 0]
+    raw = read_coordinates(path, OWN, 'xy')
+    assert np.isnan(raw[0, 0, 3]).all() and np.isnan(raw[1]).all() and np.isfinite(raw[2]).all()
     path.write_text(f'{header}\n' + '1,2,3,4,5,6,7,,9,10\n')
     with pytest.raises(MsagcnError, match='line 2: left hand has some'): read_clip_file(path, OWN, 'xy')
 
 
 def test_2d_coordinates_become_the_same_whatever_the_unit():
     x = np.random.default_rng(0).uniform(100, 900, (7, 2, 5, 3))
-    x[3, 1] = 0
-    x[2, 0, 4, :2] = 0
+    x[3, 1] = np.nan
+    x[2, 0, 4, :2] = np.nan
     box = unit_xy(x)
-    there = (x[..., :2] != 0).any(-1)
+    there = np.isfinite(x[..., 0])
     def width_to_height(a): w, h, _ = np.ptp(a[there], axis=0); return w/h
-    assert np.allclose(unit_xy(x*[3, 3, 1])[..., :2], box[..., :2]) and np.array_equal(box[..., 2], x[..., 2])
-    assert not box[3, 1].any() and not box[2, 0, 4, :2].any()
+    assert np.allclose(unit_xy(x*[3, 3, 1])[..., :2], box[..., :2], equal_nan=True) and np.array_equal(box[..., 2], x[..., 2], equal_nan=True)
+    assert np.isnan(box[3, 1]).all() and np.isnan(box[2, 0, 4, :2]).all()
     assert np.isclose(np.abs(box[there][:, :2]).max(), 1) and np.isclose(width_to_height(box), width_to_height(x))
     picture = unit_xy(x, (1000, 500))
     assert np.allclose(picture[there][:, :2], (x[there][:, :2] - [500, 250])/[500, 250])
     assert not unit_xy(np.full((2, 1, 1, 2), 4.)).any()                       # one point has no size: no division by zero
-    assert unit_xy(np.array([[[[0, 5.], [0, 0]]]]), (10, 10)).tolist() == [[[[-1, 0], [0, 0]]]]    # at the left edge, and absent
+    assert unit_xy(np.array([[[[0, 5.], [0, 0]]]]), (10, 10)).tolist() == [[[[-1, 0], [-1, -1]]]]  # at the left edge, and in its corner
 
 
 def test_2d_sets_go_to_the_feed_for_2d(tmp_path):
@@ -156,19 +158,20 @@ def test_2d_sets_go_to_the_feed_for_2d(tmp_path):
     assert (clips.frames[..., 2] == .75).all()
 
 
-def test_the_surest_people_come_first_in_each_frame_and_nobody_is_tracked(tmp_path):
-    rng = np.random.default_rng(5)
-    def person(score): return dict(keypoints=rng.uniform(1, 9, (17, 2)).tolist(), keypoint_scores=[score]*17)
-    a, b, c, d = (person(s) for s in (.2, .9, .5, .2))
-    video = [dict(frame_id=3, instances=[a, b, c, d]), dict(frame_id=6, instances=[c]), dict(frame_id=7, instances=[d, a])]
+def test_the_surest_people_come_first_and_stay_in_their_slots(tmp_path):
+    shape = np.random.default_rng(5).uniform(0, 9, (17, 2))
+    def person(x, score): return dict(keypoints=(shape + [x, 1]).tolist(), keypoint_scores=[score]*17)
+    first = [person(x, s) for x, s in ((100, .2), (200, .9), (300, .5), (400, .2))]
+    video = [dict(frame_id=3, instances=first), dict(frame_id=6, instances=[person(301, .8)]),
+             dict(frame_id=7, instances=[person(302, .4), person(201, .7), person(401, .5)])]
     (tmp_path / 'a.json').write_text(json.dumps(video))
-    x = read_clip_file(tmp_path / 'a.json', COCO17, 'xys', 2, (2, 2))
-    assert x.shape == (5, 2, 17, 3) and not x[1:3].any() and not x[3, 1].any()
-    want = [[b, c], None, None, [c], [d, a]]                                   # equal scores: as they were listed
+    x = unit_xy(read_coordinates(tmp_path / 'a.json', COCO17, 'xys', 2), (2, 2))
+    assert x.shape == (5, 2, 17, 3) and np.isnan(x[1:3, ..., :2]).all() and np.isnan(x[3, 1, :, :2]).all() and not x[1:3, ..., 2].any()
+    want = [[(300, .5), (200, .9)], None, None, [(301, .8)], [(302, .4), (201, .7)]]      # 1.7 in all, and 1.6
     for t, group in enumerate(want):
-        for m, p in enumerate(group or []):
-            assert np.allclose(x[t, m, :, :2], np.array(p['keypoints']) - 1, atol=1e-6)
-            assert np.allclose(x[t, m, :, 2], p['keypoint_scores'])
+        for m, (at, score) in enumerate(group or []):
+            assert np.allclose(x[t, m, :, :2], shape + [at, 1] - 1, atol=1e-6)
+            assert np.allclose(x[t, m, :, 2], score)
 
 
 def test_world_landmarks_are_taken_for_3d_alone(tmp_path):
@@ -178,7 +181,8 @@ def test_world_landmarks_are_taken_for_3d_alone(tmp_path):
     nobody = dict(pose_landmarks=[], pose_world_landmarks=[])
     path.write_text(json.dumps([dict(pose_landmarks=[a, b], pose_world_landmarks=[w]), nobody]))
     x = read_clip_file(path, MEDIAPIPE33, 'xyz', 2)
-    assert np.allclose(x[0, 0], [[p[c] for c in 'xyz'] for p in w]) and not x[0, 1].any() and not x[1].any()
+    assert x.shape == (1, 2, 33, 3)                                            # nobody is in the second frame, the last
+    assert np.allclose(x[0, 0], [[p[c] for c in 'xyz'] for p in w]) and not x[0, 1].any()
     first = max(a, b, key=lambda p: sum(l['visibility'] for l in p))
     assert np.allclose(read_clip_file(path, MEDIAPIPE33, 'xys', 1, (1, 1))[0, 0, :, 0], [2*p['x'] - 1 for p in first], atol=1e-6)
     path.write_text(json.dumps([dict(poseWorldLandmarks=w)]))
@@ -234,8 +238,8 @@ def test_files_that_are_not_yaml_or_no_description(tmp_path):
 
 PICKLED = pickle.dumps([1, 2, 3])
 CLIP = motion('jump', 1)
-BAD_CLIPS = {'NaN': (np.where(np.arange(5)[:, None] == 2, np.nan, CLIP), 'NaN or infinite (frame 0)'),
-             'infinite': (CLIP*np.float32('inf'), 'infinite'), 'too large': (CLIP.astype(float)*1e300, 'infinite'),
+BAD_CLIPS = {'NaN': (np.where(np.arange(3) == 2, np.nan, CLIP), 'pelvis has some of its channels only, others are NaN or empty (frame 0)'),
+             'nothing but NaN': (CLIP*np.nan, 'nobody'), 'infinite': (CLIP*np.float32('inf'), 'infinite'), 'too large': (CLIP.astype(float)*1e300, 'infinite'),
              'zero frames': (CLIP[:0], 'zero frames'), 'nobody': (CLIP*0, 'nobody'), 'V': (CLIP[:, :4], f'{len(CLIP)}×4×3'),
              'C': (CLIP[..., :2], 'channels xyz'), 'flat': (CLIP[0], '5×3'), 'words': (np.array(['a']), 'not of numbers'),
              'complex': (CLIP.astype(complex), 'complex'), 'objects': (np.array([CLIP, None], dtype=object), 'never opened'),
@@ -292,7 +296,7 @@ def test_bad_tables_of_coordinates(tmp_path):
     row = ','.join('1'*10)
     for text, says in {'': 'empty file', header: 'zero frames', f'{header}\n{row},1': 'line 2 has 11 cells',
                        f'{header},pelvis x\n{row},1': 'two columns pelvis_x', f'{header[:-1]}z\n{row}': 'no column right_hand_y',
-                       f'{header}\n{row[:-1]}far': 'no numbers', f'{header}\n{row[:-1]}nan': 'NaN',
+                       f'{header}\n{row[:-1]}far': 'no numbers', f'{header}\n{row[:-1]}nan': 'line 2: right hand has some',
                        f'{header}\n{row[:-1]}1e999': 'infinite'}.items():
         path.write_text(text)
         with pytest.raises(MsagcnError) as e: read_clip_file(path, OWN, 'xy')

@@ -60,26 +60,6 @@ def crowd(tmp_path_factory):
     return out / 'crowd.html', clips
 
 
-@pytest.fixture(scope='module')
-def browser():
-    playwright = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
-    chromium = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
-    if chromium is None: pytest.skip('there is no Chromium here')
-    with playwright.sync_playwright() as p:
-        b = p.chromium.launch(executable_path=chromium, args=['--no-sandbox'])
-        yield b
-        b.close()
-
-
-@pytest.fixture
-def shots(tmp_path_factory):
-    "Where screenshots go: MSAGCN_PICTURES, or pytest's own folder."
-    place = os.environ.get('MSAGCN_PICTURES')
-    if not place: return tmp_path_factory.mktemp('pictures')
-    os.makedirs(place, exist_ok=True)
-    return type(ROOT)(place)
-
-
 class Tab:
     "A page opened from disk with the network off; what it complains of, and what it asks for, is kept."
     def __init__(self, browser, path, scheme='light', width=1200):
@@ -141,7 +121,7 @@ def test_the_numbers_drawn_are_those_of_the_model(browser, page, trained, embedd
         assert np.abs(np.array(drawn['matrix']).reshape(20, 20) - part).max() <= .01 * np.ptp(part) and np.ptp(part) > .05
 
 
-@pytest.mark.parametrize('feed', ['padded', 'whole', 'nw_ucla'])
+@pytest.mark.parametrize('feed', ['padded', 'whole', 'nw_ucla', 'own'])
 def test_the_frames_of_a_window_are_those_that_the_network_is_given(browser, embedded, tmp_path, feed):
     "Around the clip's first, middle and last frame, in a window of five neighbours and one of three that leaves out every other frame."
     from msagcn.clips import load_clips
@@ -152,18 +132,19 @@ def test_the_frames_of_a_window_are_those_that_the_network_is_given(browser, emb
     from msagcn.skeleton import UCLA20
     clips = load_clips(embedded / 'embedded')
     L = len(clips[clips.names[0]])
-    T = 8 if feed == 'nw_ucla' else 3 * L                                                      # less than the clip, or more
+    T = 8 if feed in ('nw_ucla', 'own') else 3 * L                                                      # less than the clip, or more
     save_weights(tmp_path / 'rings.safetensors', TrainParameters(model='msg3d', frames=T, width=6, window_scales=3, feed=feed, device='cpu'), clips,
                  MSG3D(10, UCLA20, T, width=6, window_scales=3).eval())
     (tmp_path / 'p.html').write_text(page(pack(explorer_tree({'rings': tmp_path / 'rings.safetensors'}, clips, clips.names[:1]))))
-    lies = dict(padded=lambda n: min(n, L - 1), whole=lambda n: n % L, nw_ucla=lambda n: n * (L - 1) / (T - 1))[feed]
+    def even(n): return n * (L - 1) / (T - 1)
+    lies = dict(padded=lambda n: min(n, L - 1), whole=lambda n: n % L, nw_ucla=even, own=even)[feed]
     with Tab(browser, tmp_path / 'p.html') as t:
         for n in (0, min(T, L) // 2, min(T, L) - 1):
             for layer, offsets in ((0, [0]), (2, [-2, -1, 0, 1, 2]), (7, [-2, 0, 2])):
                 drawn = t.do(f'(x.set({{time: {lies(n) / (L - 1)}, panes: [{{layer: {layer}}}]}}), x.read(0))')
                 assert drawn['frame'] == round(lies(n))
                 far = np.abs(np.array(drawn['window']) - [lies(min(max(n + i, 0), T - 1)) for i in offsets]).max()
-                assert far <= (feed == 'nw_ucla'), (n, layer, drawn['window'])                 # there the frames lie between the clip's
+                assert far <= (feed in ('nw_ucla', 'own')), (n, layer, drawn['window'])                 # there the frames lie between the clip's
         assert not t.complaints
 
 
@@ -306,6 +287,48 @@ def test_the_command(trained, embedded, tmp_path):
     assert told.startswith(str(tmp_path / 'p.html')) and [l['name'] for l in shown['runs'][0]['layers']] == ['block 1', 'block 10'] and len(shown['clips']) == 1
     refused = sh(tool('msagcn'), 'explore', 'nothing', *pairs(**out), check=False)
     assert refused.returncode == 2 and 'nothing' in refused.stderr and 'Traceback' not in refused.stderr
+
+
+@pytest.mark.parametrize('axis', ['mediapipe', 'z up', 'y up', 'picture'])
+def test_bodies_stand_on_their_feet(axis):
+    "Whichever axis is up in the data, in the explorer it is y; heads are above feet, and left stays left."
+    from msagcn.clips import Clips
+    from msagcn.explore import clip_tree
+    from msagcn.skeleton import MEDIAPIPE33, UCLA20
+    from msagcn.synthetic import generate_clip
+    from msagcn.viz import find_up
+    x = generate_clip('walk around', subject=1, episode=0, view=1)[:, None]
+    skeleton, feet, channels = UCLA20, [15, 19], 'xyz'
+    if axis == 'z up': x = np.stack([x[..., 0], -x[..., 2], x[..., 1]], -1)
+    if axis == 'picture': x, channels = np.stack([x[..., 0], -x[..., 1], np.ones(x.shape[:-1])], -1), 'xys'
+    if axis == 'mediapipe':
+        from conftest import SHARED, need
+        from msagcn.custom import read_coordinates
+        skeleton, feet = MEDIAPIPE33, [31, 32]
+        x = read_coordinates(need(SHARED / 'data/real/mediapipe_real/pose2sim_single_cam01.json', 'MediaPipe landmarks'), skeleton)
+    clips = Clips('one', skeleton.name, ['a'], ['a'], np.zeros(1, int), np.zeros(1, int), ['test'], [''], np.array([len(x)]), x, channels)
+    tree = clip_tree(clips, 'a', find_up(clips.frames, skeleton, channels))
+    pose = tree['pose'].reshape(len(x), -1, 3)[x.any((1, 2, 3))]
+    head = next(v for v, j in enumerate(skeleton.joints) if j in ('head', 'nose'))
+    assert (pose[:, head, 1] > pose[:, feet, 1].max(1)).mean() > .95
+    if channels == 'xyz':                                                                  # turned, not mirrored
+        there = x[x.any((1, 2, 3))][:, 0]
+        volume = lambda p: np.linalg.det(np.stack([p[:, head] - p[:, feet[0]], p[:, feet[1]] - p[:, feet[0]], p[:, 5] - p[:, feet[0]]], 1))
+        np.testing.assert_allclose(volume(pose), volume(there), atol=1e-9)
+
+
+def test_a_checkpoint_of_another_program_is_explored(embedded, tmp_path):
+    from msagcn.msg3d import MSG3D
+    from msagcn.msg3d_names import save_names
+    from msagcn.skeleton import UCLA20
+    save_names(MSG3D(10, UCLA20, 8, width=6).eval(), tmp_path / 'theirs.pth', 'official')
+    given = pairs(count=1, layers='[1]', page=tmp_path / 'p.html', data_dir=embedded, frames=8, reports_dir=tmp_path)
+    told = sh(tool('msagcn'), 'explore', tmp_path / 'theirs.pth', *given, *pairs(benchmark='embedded')).stdout
+    shown = json.loads((tmp_path / 'p.html').read_text().split('data-msagcn>')[1].split('</script>')[0])
+    assert told.startswith(str(tmp_path / 'p.html')) and [r['id'] for r in shown['runs']] == ['theirs'] and len(shown['runs'][0]['clips'][0]['seen']) == 8
+    save_names(MSG3D(9, UCLA20, 8, width=6).eval(), tmp_path / 'nine.pth', 'official')
+    refused = sh(tool('msagcn'), 'explore', tmp_path / 'nine.pth', *given, *pairs(benchmark='embedded'), check=False)
+    assert refused.returncode == 2 and '9 classes, embedded has 10' in refused.stderr
 
 
 def test_the_widget_in_jupyterlab(browser, trained, embedded, tmp_path, shots):

@@ -3,11 +3,14 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from conftest import ROOT
+from msagcn.clips import Clips, load_clips
 from msagcn import export
 from msagcn.core import MsagcnError
 from msagcn.export import check_onnx, check_torch, export_onnx, export_torch
@@ -105,3 +108,106 @@ def test_without_the_packages(tmp_path, monkeypatch):
     for call in (lambda: export_onnx(Mean(), tmp_path / 'm.onnx'), lambda: check_onnx(Mean(), tmp_path / 'm.onnx')):
         with pytest.raises(MsagcnError, match=r"ONNX needs onnxscript: pip install 'msagcn\[export\]'"): call()
     assert check_torch(Mean(), export_torch(Mean(), tmp_path / 'm.pt2')) >= 0     # needs none of them
+
+
+def fed_by_what_it_says(x, said):
+    "Network input (1, C, T, V, M) of a prepared clip (L, M, V, C), in NumPy, by the entries of an exported file alone."
+    T, L = said['frames'], len(x)
+    x = x.astype(np.float32)
+    def stream(x):                                                               # (T, M, V, C)
+        if said['stream'].startswith('bone'):
+            bones = np.zeros_like(x)
+            for v, end in said['bones']: bones[:, :, v] = x[:, :, v] - (x[:, :, end] if end >= 0 else 0)
+            x = bones
+        if said['stream'].endswith('motion'): x = np.concatenate([x[1:] - x[:-1], 0 * x[:1]])
+        return x
+    feed = said['feed']
+    if feed == 'nw_ucla':
+        there = x.any((2, 3), keepdims=True)
+        x = np.where(there, x - x[0, 0, said['centre']], 0)
+        low, high = x.min((0, 1, 2)), x.max((0, 1, 2))
+        x = (x - low) / np.where(high > low, high - low, 1) * 2 - (high > low)
+        x = stream(x[np.linspace(0, L - 1, T).astype(int)])
+    elif feed == 'ctr_gcn':
+        first = int(.05 * L / 2)
+        x = x[first:L - first]
+        at = np.maximum((np.arange(T) + .5) * len(x) / T - .5, 0)
+        before = at.astype(int)
+        share = (at - before)[:, None, None, None]
+        x = stream((1 - share) * x[before] + share * x[np.minimum(before + 1, len(x) - 1)])
+    elif feed == 'whole': x = stream(x[np.arange(T) % L])
+    elif feed == 'padded': x = stream(np.concatenate([x, np.zeros((T, *x.shape[1:]))])[:T] if L < T else x[:T])
+    return x.transpose(3, 0, 2, 1)[None].astype(np.float32)
+
+
+@pytest.mark.parametrize('feed, stream, bodies', [('nw_ucla', 'bone_motion', 1), ('ctr_gcn', 'joint', 2), ('whole', 'bone', 2), ('padded', 'joint_motion', 1)])
+def test_an_onnx_file_is_fed_by_what_it_says(tmp_path, feed, stream, bodies):
+    "From the prepared clip to the package's logits, with nothing known but what stands in the file; and the other two files say the same."
+    pytest.importorskip('onnxruntime')
+    import onnx
+    import onnxruntime
+    from msagcn.evaluate import predict
+    from msagcn.feed import batch, fed_store
+    from msagcn.parameters import TrainParameters
+    from msagcn.weights import build_model, open_weights, save_weights
+    g = np.random.default_rng(0)
+    skeleton = dict(name='mine', joints=['hip', 'neck', 'head', 'left hand', 'right hand'], parents=[0, 0, 1, 1, 1], centre=0)
+    lengths = np.array([9, 14, 30])
+    frames = g.normal(0, .1, (lengths.sum(), bodies, 5, 3)).cumsum(0).astype(np.float32)
+    clips = Clips('mine', skeleton, ['wave', 'sit', 'stand'], list('abc'), np.arange(3), np.zeros(3, int), ['train', 'train', 'test'], [''] * 3, lengths,
+                  frames, feed=feed)
+    p = TrainParameters(model='msg3d', width=6, frames=12, stream=stream, feed=feed, benchmark='mine', device='cpu')
+    s = fed_store(clips, feed=feed)
+    model = build_model(p, clips)
+    for m in model.modules():
+        if isinstance(m, nn.modules.batchnorm._BatchNorm): m.momentum = 1.
+    with torch.no_grad(): model.train()(batch(s, torch.arange(3), 12, stream))
+    save_weights(tmp_path / 'w.safetensors', p, clips, model.eval())
+    net, about = open_weights(tmp_path / 'w.safetensors')
+    said = {e.key: json.loads(e.value) for e in onnx.load(export_onnx(net, tmp_path / 'm.onnx', about)).metadata_props}
+    session = onnxruntime.InferenceSession(tmp_path / 'm.onnx', providers=['CPUExecutionProvider'])
+    ours = predict(net, s, range(3), 12, stream)
+    theirs = np.concatenate([session.run(['logits'], {'clips': fed_by_what_it_says(clips[n], said)})[0] for n in clips.names])
+    np.testing.assert_allclose(theirs, ours, atol=1e-4 * np.abs(ours).max())
+    assert [said['classes'][i] for i in theirs.argmax(1)] == [clips.classes[i] for i in ours.argmax(1)]
+    wanted = dict(feed=feed, channels='xyz', image=None, pipeline='none', frames=12, stream=stream, joints=skeleton['joints'], parents=skeleton['parents'],
+                  centre=0, bodies=bodies, classes=clips.classes)
+    assert {k: said[k] for k in wanted} == wanted and said['lengths'] == dict(shortest=9, median=11, p95=14, longest=14)
+    extra = {'msagcn.json': ''}
+    torch.export.load(export_torch(net, tmp_path / 'm.pt2', about), extra_files=extra)
+    assert json.loads(extra['msagcn.json']) == said
+    with safe_open(tmp_path / 'w.safetensors', 'pt') as f: header = json.loads(f.metadata()['msagcn'])
+    assert {k: header[k] for k in ('feed', 'channels', 'image', 'joints', 'parents', 'centre', 'classes')} == {k: wanted[k] for k in ('feed', 'channels', 'image', 'joints', 'parents', 'centre', 'classes')}
+
+
+def test_how_far_apart_is_said_both_ways(tmp_path):
+    m = Mean()
+    with torch.no_grad(): m.classify.weight.mul_(100); m.classify.bias.mul_(100)
+    path = export_torch(m, tmp_path / 'm.pt2')
+    other = Mean()
+    other.load_state_dict(m.state_dict())
+    with torch.no_grad(): other.classify.bias.add_(1)
+    far = export.apart_torch(other, path)
+    largest = max(other(export.example_clips(m, n)).abs().max().item() for n in (1, 3))
+    assert abs(far.absolute - 1) < 1e-4 and abs(far.relative - 1 / largest) < 1e-4 and check_torch(other, path) == far.absolute
+    assert str(far) == f'{far.absolute:.1e} at most (absolute), {far.relative:.1e} of the largest logit (relative)'
+
+
+def test_a_foreign_checkpoint_is_exported(embedded, tmp_path, capfd):
+    "With the classes of a prepared set that is named, else without; and back into another program's naming."
+    from msagcn.cli import main
+    from msagcn.msg3d_names import save_names
+    clips = load_clips(embedded / 'embedded')
+    save_names(settled(MSG3D(10, UCLA20, 16, 1, width=6)), tmp_path / 'theirs.pt', 'official')
+    given = ['--weights', str(tmp_path / 'theirs.pt'), '--frames', '16', '--stream', 'bone']
+    for more, classes in (([], None), (['-p', 'benchmark', 'embedded', '-p', 'data_dir', str(embedded)], clips.classes)):
+        assert main(['export', str(tmp_path / 'm.pt2'), '--to', 'torch', *given, *more]) == 0
+        out, err = capfd.readouterr()
+        assert '(absolute)' in out and '(relative)' in out and 'does not say what it was trained on' in err
+        extra = {'msagcn.json': ''}
+        torch.export.load(tmp_path / 'm.pt2', extra_files=extra)
+        said = json.loads(extra['msagcn.json'])
+        assert said.get('classes') == classes and (said['stream'], said['frames'], said['feed'], said['skeleton']) == ('bone', 16, 'nw_ucla', 'ucla20')
+    assert main(['export', str(tmp_path / 'again.pt'), '--to', 'official', *given]) == 0
+    a, b = (torch.load(tmp_path / f'{n}.pt') for n in ('theirs', 'again'))
+    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)

@@ -41,7 +41,7 @@ def test_from_files_to_a_trained_network(mine, tmp_path, capsys):
     at = places(tmp_path)
     assert main(['prepare', *pairs(benchmark='mine', source=mine / 'mine.yaml', data_dir=at['data_dir'])]) == 0
     for stream in ('joint', 'joint_motion'):
-        assert main(['train', '-f', 'params/custom.yaml', *pairs(benchmark='mine', stream=stream, **at), '--no-notebook']) == 0
+        assert main(['train', '-f', 'params/custom.yaml', *pairs(benchmark='mine', stream=stream, steps=150, **at), '--no-notebook']) == 0
     assert main(['fuse', *pairs(benchmark='mine', model='msg3d', recipe='custom', streams='[joint, joint_motion]', reports_dir=at['reports_dir'])]) == 0
     run = tmp_path / 'runs/msg3d-mine-custom-joint-s1'
     metrics = read_json(run / 'done.json')

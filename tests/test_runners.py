@@ -4,8 +4,10 @@ import ast
 import json
 import re
 import shutil
+import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -16,6 +18,25 @@ from conftest import ROOT, TINY, pairs, places, sh, tool
 RUNNERS = ROOT / 'nbs/runs'
 pytestmark = pytest.mark.skipif(not all((RUNNERS / f'{r}.ipynb').exists() for r in ('prepare', 'train', 'fuse', 'report')), reason='the runners are not there')
 SMALL = TINY | dict(batch_size=16, lr=.05, refit='false')      # said in full: runner and command have defaults of their own
+
+
+@pytest.fixture
+def project(tmp_path):
+    "A checkout's runners and settings, in a folder of its own."
+    (tmp_path / 'project/nbs').mkdir(parents=True)
+    shutil.copytree(RUNNERS, tmp_path / 'project/nbs/runs', ignore=shutil.ignore_patterns('.ipynb_checkpoints', 'data', 'runs', 'reports'))
+    for name in ('settings.ini', '.gitignore'): shutil.copy(ROOT / name, tmp_path / 'project' / name)
+    return tmp_path / 'project'
+
+
+def code(name):
+    "The sources of a runner's code cells, the parameters first."
+    return [''.join(c['source']) for c in json.loads((RUNNERS / f'{name}.ipynb').read_text())['cells'] if c['cell_type'] == 'code']
+
+
+def outputs(path):
+    "All outputs of an executed notebook."
+    return [o for c in json.loads(Path(path).read_text())['cells'] if c['cell_type'] == 'code' for o in c['outputs']]
 
 
 def papermill(name, out, check=True, **parameters):
@@ -118,6 +139,95 @@ def test_a_misspelt_parameter_stops_plain_papermill(name, tmp_path):
     failed = papermill(name, tmp_path, check=False, epochz=3)
     assert failed.returncode != 0 and 'epochz: no such parameter' in failed.stderr
     assert not (tmp_path / 'data').exists() and not (tmp_path / 'runs').exists()
+
+
+CHANGED = dict(prepare="benchmark = 'other'", train="val_subjects = [2, 3]", fuse="streams = 'joint,bone_motion'", report="recipe = '1e3'", tables="reports_dir = 'a, b'",
+               ablation="only = ['full']", explore="clips = ['x']")
+
+
+def test_parameters_are_read_twice_in_one_kernel(project):
+    """All cells of parameters, what reads them, and what later cells leave behind, run one after the other in one kernel that was started in
+    `nbs/runs`; then again with another value; then a wrong name, and then without the line that was added. The other runners' names are there all the time."""
+    nbformat, nbclient = pytest.importorskip('nbformat'), pytest.importorskip('nbclient')
+    left = 'clips, skeleton, folder, metrics, total, epochz = [1], 2, 3, {}, 5, 6'            # as cells further down, and by hand
+    sources = []
+    for name, change in CHANGED.items():
+        parameters, reading = code(name)[:2]
+        key = change.split(' =')[0]
+        for told in (parameters, f'{parameters}\n{change}', f'{parameters}\nepochz = 3', parameters):
+            wrong = told.endswith('epochz = 3')
+            check = f'assert type(p).__name__ and set(type(p).model_fields) == set({list(declared(name))}); p.{key}'
+            sources += [told, f'{reading}' if not wrong else f'try: read_parameters(type(p), globals())\nexcept Exception as e: print("refused", e)', left, check]
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s) for s in [*sources, 'import os; os.getcwd()']])
+    nbclient.NotebookClient(nb, timeout=300, kernel_name='python3', resources=dict(metadata=dict(path=str(project / 'nbs/runs')))).execute()
+    said = [''.join(o.get('text', '') or o.get('data', {}).get('text/plain', '') for o in c.outputs) for c in nb.cells]
+    assert said[-1] == repr(str(project)) and str(project) in said[1]
+    for i, (name, change) in enumerate(CHANGED.items()):
+        key, value = change.split(' = ')
+        shown = said[i*16 + 3:i*16 + 16:4]
+        wanted = ast.literal_eval(value)
+        if name == 'fuse': wanted = wanted.split(',')
+        assert [ast.literal_eval(s) for s in shown] == [declared(name)[key], wanted, wanted, declared(name)[key]], name
+        assert said[i*16 + 9].startswith('refused epochz: no such parameter'), name
+
+
+def test_papermill_never_changes_a_name(tmp_path):
+    "By papermill's own words: -p makes a number of 1e3, which is refused and says how to write it; -r is taken as it stands; a list is a text to papermill."
+    start = [tool('papermill'), str(RUNNERS / 'prepare.ipynb'), 'out.ipynb', '--no-progress-bar', '-p', 'subjects', '2']
+    failed = sh(*start, '-p', 'benchmark', '1e3', cwd=tmp_path, check=False)
+    assert failed.returncode and '-r benchmark' in failed.stderr and sorted(p.name for p in tmp_path.iterdir()) == ['out.ipynb']
+    sh(*start, '-p', 'data_dir', 'out #1, "x"', cwd=tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['out #1, "x"', 'out.ipynb']
+
+
+@pytest.mark.parametrize('told', ['[1, 2]', '1,2'])
+def test_a_list_through_papermill(told, tmp_path):
+    "It gets as far as the data, which are not there, and says in which folder it looked."
+    failed = sh(tool('papermill'), RUNNERS / 'train.ipynb', 'out.ipynb', '--no-progress-bar', '-p', 'val_subjects', told, cwd=tmp_path, check=False)
+    assert f'{tmp_path}/data/embedded' in failed.stderr and 'no prepared data' in failed.stderr
+
+
+def test_a_kernel_of_another_name(project, tmp_path):
+    "A notebook that was saved with another kernel, and an installation that knows the kernel by that name."
+    kernel = tmp_path / 'jupyter/kernels/of-mine/kernel.json'
+    kernel.parent.mkdir(parents=True)
+    kernel.write_text(json.dumps(dict(argv=[sys.executable, '-m', 'ipykernel_launcher', '-f', '{connection_file}'], display_name='Mine', language='python')))
+    nb = json.loads((project / 'nbs/runs/prepare.ipynb').read_text())
+    nb['metadata']['kernelspec'] = dict(name='of-mine', display_name='Mine', language='python')
+    (project / 'nbs/runs/prepare.ipynb').write_text(json.dumps(nb))
+    sh(tool('papermill'), 'prepare.ipynb', tmp_path / 'out.ipynb', '--no-progress-bar', '-p', 'subjects', '2', cwd=project / 'nbs/runs', JUPYTER_PATH=str(tmp_path / 'jupyter'))
+    assert (project / 'data/embedded/manifest.json').exists() and not (project / 'nbs/runs/data').exists()
+
+
+def test_executed_from_elsewhere_the_page_is_not_blank(chain, project, tmp_path):
+    "nbconvert from another folder, on the explorer: it works in the project, and what it shows stands in the page and needs no server."
+    for name in ('data', 'runs', 'reports'): (project / name).symlink_to(chain / name)
+    notebook = project / 'nbs/runs/explore.ipynb'
+    nb = json.loads(notebook.read_text())
+    cell = next(c for c in nb['cells'] if 'parameters' in c['metadata'].get('tags', []))
+    cell['source'] = ''.join(cell['source']) + f"\ncount = 1\nlayers = [1]\npage = {str(tmp_path / 'page.html')!r}"
+    notebook.write_text(json.dumps(nb))
+    sh(tool('jupyter'), 'execute', notebook, f'--output={tmp_path}/executed.ipynb', cwd=tmp_path)
+    shown = [o for o in outputs(tmp_path / 'executed.ipynb') if 'data' in o]
+    assert not any('application/vnd.jupyter.widget-view+json' in o['data'] for o in shown)
+    sh(tool('jupyter'), 'nbconvert', '--to', 'html', tmp_path / 'executed.ipynb', cwd=tmp_path)
+    text = (tmp_path / 'executed.html').read_text()
+    assert 'data-msagcn' in text and 'msagcn-embedded-quick-joint-s1' in text and 'image/png' in text and (tmp_path / 'page.html').exists()
+
+
+def test_git_takes_no_data_along(project):
+    "`git add .` after work in any folder: notebooks and results are taken, data sets and weights are not."
+    subprocess.run(['git', 'init', '-q'], cwd=project, check=True)
+    left = ['data/a/frames.npy', 'runs/r/x', 'demo/data/x', 'nbs/runs/data/e/frames.npy', 'nbs/runs/runs/r/x', 'nbs/runs/reports/results.csv', 'nbs/runs/demo/x', 'nbs/data/x',
+            'nbs/bench/reports/x', 'mine/data/x', 'mine/runs/x', 'reports/runs/r/weights.safetensors', 'nbs/runs/out.ipynb']
+    kept = ['nbs/runs/mine.ipynb', 'nbs/runs/train.ipynb', 'reports/results.csv', 'reports/runs/r/metrics.json', 'reports/data/e.json', 'mine/notes.md']
+    for f in left + kept:
+        (project / f).parent.mkdir(parents=True, exist_ok=True)
+        if not (project / f).exists(): (project / f).write_text('x')
+    subprocess.run(['git', 'add', '.'], cwd=project, check=True)
+    taken = set(subprocess.run(['git', 'ls-files'], cwd=project, capture_output=True, text=True, check=True).stdout.splitlines())
+    assert set(kept) <= taken and not taken & set(left)
+    if (ROOT / '.git').exists(): assert not sh('git', 'ls-files', '-ci', '--exclude-standard', cwd=ROOT).stdout
 
 
 class Loads(HTMLParser):

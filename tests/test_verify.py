@@ -126,6 +126,59 @@ def test_small_differences_and_surroundings_are_told(capfd, reports, embedded):
     assert 'torch 2.0.1 there' in said and 'processor another one there' in said and 'commit 0123456789ab there' in said and 'numpy' not in said
 
 
+def elsewhere(reports, run='msagcn-embedded-plain-joint-s1'):
+    "A record from another kind of processor, whose training went another way: scores and later losses are others."
+    folder = reports / f'runs/{run}'
+    m = json.loads((folder / 'metrics.json').read_text())
+    losses = [float.fromhex(x) for x in m['first_losses']]
+    moved = [x * (1 + 1e-7 * 10**(2 * i)) for i, x in enumerate(losses)]                # as rounding grows
+    change(reports, machine=m['machine'] | dict(processor='Another One @ 3 GHz'), first_losses=[x.hex() for x in moved])
+    s = load_scores(folder / 'test_scores.npz')
+    s.scores = s.scores + np.random.default_rng(0).normal(0, s.scores.std(), s.scores.shape).astype('f4')
+    save_scores(folder / 'test_scores.npz', s)
+    return m
+
+
+def test_on_another_processor_only_what_can_be_compared_is(capfd, reports, embedded):
+    m = elsewhere(reports)
+    status, said, _ = verify(capfd, reports, embedded, record='true')
+    first = said.splitlines()[0]
+    assert status == 0 and 'agrees as far as another processor lets it be compared: losses of the first 2 steps apart by ' in first, said
+    assert '(tolerance 0.001)' in first and f"top1 {m['top1']:.2f} there, {m['top1']:.2f} here (by chance " in first
+    assert not re.search('different|bit|not reproduc', said) and 'processor Another One @ 3 GHz there' in said
+    assert pd.read_csv(reports / 'verify.csv', dtype=str).verdict.tolist() == ['agrees as far as another processor lets it be compared']
+    status, said, _ = verify(capfd, reports, embedded, steps=2)                         # nothing but losses
+    assert status == 0 and re.search(r': (equal within|agrees)', said.splitlines()[0]) and 'top1' not in said.splitlines()[0]
+
+
+def test_equal_on_another_processor_claims_no_bits(capfd, reports, embedded):
+    m = json.loads((reports / 'runs/msagcn-embedded-plain-joint-s1/metrics.json').read_text())
+    change(reports, machine=m['machine'] | dict(processor='another one'))
+    status, said, _ = verify(capfd, reports, embedded)
+    assert status == 0 and said.startswith('msagcn-embedded-plain-joint-s1: equal, on another processor\n') and 'bit' not in said
+
+
+def test_what_rounding_cannot_explain_is_told_on_another_processor_too(capfd, reports, embedded):
+    m = elsewhere(reports)
+    change(reports, first_losses=[(float.fromhex(x) * 1.01).hex() for x in m['first_losses']])   # before any weight has moved
+    status, said, complaint = verify(capfd, reports, embedded, steps=2)
+    assert status == 2 and 'does not agree as far as another processor' in said.splitlines()[0] and 'does not agree' in complaint
+    change(reports, first_losses=m['first_losses'], top1=100. if m['top1'] < 60 else 0.)         # an accuracy beyond chance
+    status, said, _ = verify(capfd, reports, embedded)
+    assert status == 2 and 'does not agree' in said and 'top1' in said.splitlines()[0]
+
+
+def test_data_of_other_classes_are_refused(capfd, reports, embedded, tmp_path):
+    "The hash of the data is that of names, labels and coordinates; what classes are called stands beside it."
+    from dataclasses import replace
+    from msagcn.clips import load_clips, save_clips
+    clips = load_clips(embedded / 'embedded')
+    for change, says in ((dict(classes=clips.classes[::-1]), 'the same names in another order'), (dict(channels='xys'), 'channels: xyz for the weights, xys in embedded')):
+        save_clips(replace(clips, **change), tmp_path / 'data/embedded')
+        status, said, complaint = verify(capfd, reports, tmp_path / 'data')
+        assert status == 2 and not said and says in complaint
+
+
 def test_threads_are_those_of_the_record(capfd, reports, embedded):
     import torch
     before = torch.get_num_threads()
