@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['MsagcnError', 'whole_file', 'write_text', 'write_json', 'read_json', 'content_hash', 'keyed_bits', 'keyed_uniform',
-           'keyed_integers', 'seeded_generator', 'seeded', 'pick_device', 'machine', 'in_notebook', 'Progress']
+           'keyed_integers', 'seeded_generator', 'seeded', 'pick_device', 'machine', 'arithmetic', 'in_notebook',
+           'Progress']
 
 # %% ../nbs/00_core.ipynb #8ac747fa
 import hashlib, json, os, platform, sys
@@ -89,8 +90,9 @@ def keyed_bits(
     device = next((k.device for k in keys if isinstance(k, Tensor)), None)
     h = torch.zeros((), dtype=torch.int64, device=device)
     for k in keys:
-        k = torch.as_tensor(k, dtype=torch.int64, device=device)
-        h = _mix(h + (k + 1) * _GAMMA)
+        if isinstance(k, int): step = _signed((k + 1) * _GAMMA % (1 << 64))     # a number stays one: nothing is sent to the device
+        else: step = (torch.as_tensor(k, dtype=torch.int64, device=device) + 1) * _GAMMA
+        h = _mix(h + step)
     return h
 
 def keyed_uniform(*keys: int|Tensor) -> Tensor:
@@ -144,6 +146,19 @@ def machine(device: torch.device) -> dict:
                 processor=name, threads=torch.get_num_threads(), capability=torch.backends.cpu.get_cpu_capability(),
                 device=torch.cuda.get_device_name(device) if device.type == 'cuda' else 'cpu',
                 **(dict(cuda=torch.version.cuda) if device.type == 'cuda' else {}))
+
+# %% ../nbs/00_core.ipynb #214b6829
+@contextmanager
+def arithmetic(
+    tf32: bool = False,      # products and convolutions of float32 on NVIDIA's matrix units, with 10 bits of mantissa
+):
+    "How GPUs compute within: TF32 only where it is asked for, and cuDNN's algorithms that give the same bits each time."
+    cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = cuda.allow_tf32, cudnn.allow_tf32, cudnn.deterministic
+    def be(products, convolutions, same_bits): cuda.allow_tf32, cudnn.allow_tf32, cudnn.deterministic = products, convolutions, same_bits
+    be(tf32, tf32, True)
+    try: yield
+    finally: be(*before)
 
 # %% ../nbs/00_core.ipynb #e9e45a04
 def in_notebook() -> bool:

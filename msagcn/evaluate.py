@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .core import MsagcnError, whole_file
+from .core import MsagcnError, arithmetic, whole_file
 from .distributed import gather, world
 from .feed import FedStore, batch
 
@@ -35,7 +35,8 @@ def predict(
     def scores(i):
         each = torch.stack([model(batch(s, i, T, stream, part=(c, test_clips))).float() for c in range(test_clips)])
         return (each[0] if test_clips == 1 else each.log_softmax(2).logsumexp(0) - math.log(test_clips)).cpu()
-    parts = gather([scores(i) for i in batches[rank::size]])                      # by rank
+    with arithmetic(): mine = [scores(i) for i in batches[rank::size]]            # in full precision, on a GPU too
+    parts = gather(mine)                                                          # by rank
     model.train(was)
     return torch.cat([parts[b % size][b//size] for b in range(len(batches))]).numpy()
 

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['READABLE', 'BUFFER', 'LEAN', 'faster', 'exchange', 'exchanged', 'Pointwise', 'row_sums', 'pointwise', 'LeanConv1x1',
-           'together', 'ChannelContext', 'channel_context', 'channel_classes', 'Aggregate', 'Buffers', 'clip_ranges',
-           'aggregate', 'LeanStageGraphConv', 'LeanFigureGraphConv', 'gates', 'GatedNorm', 'gated_halves', 'MaxOfThree',
-           'max_of_three', 'ReluAddRelu', 'relu_add_relu', 'over_processes', 'LeanStageTemporalConv', 'LeanBlock',
-           'LeanRetrospect']
+           'together', 'ChannelContext', 'channel_context', 'Neighbours', 'LeanEdgeBranch', 'channel_classes',
+           'Aggregate', 'Buffers', 'clip_ranges', 'aggregate', 'LeanStageGraphConv', 'LeanFigureGraphConv', 'gates',
+           'GatedNorm', 'gated_halves', 'MaxOfThree', 'max_of_three', 'ReluAddRelu', 'relu_add_relu', 'over_processes',
+           'LeanStageTemporalConv', 'LeanBlock', 'LeanRetrospect']
 
 # %% ../nbs/36_lean.ipynb #ca16e7a0
 import math
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .distributed import SyncBatchNorm, world
-from .msagcn import (Block, Conv1x1, FigureGraphConv, Retrospect, StageGraphConv,
+from .msagcn import (Block, Conv1x1, EdgeBranch, FigureGraphConv, Retrospect, StageGraphConv,
                            StageTemporalConv, class_of_channels, subsample, working)
 from .passes import move_statistics
 
@@ -114,6 +114,25 @@ def channel_context(
     "Weighted mean over channels of the channel-specific graphs `sigmoid(p_u - p_v)`."
     O = p.shape[1]
     return ChannelContext.apply(p, alpha.repeat_interleave(O//4)/O)
+
+# %% ../nbs/36_lean.ipynb #83c7f991
+class Neighbours(torch.autograd.Function):
+    "`y[n, o, v, i] = x[n, o, near[n, v, i]]`; x `(N, O, V)`, near `(N, V, k)`, y `(N, O, V, k)`."
+    @staticmethod
+    def forward(ctx, x, near):
+        ctx.save_for_backward(near)
+        return x.gather(2, near.flatten(1)[:, None].expand(-1, x.shape[1], -1)).unflatten(2, near.shape[1:])
+    @staticmethod
+    def backward(ctx, g):
+        near, = ctx.saved_tensors
+        chosen = near.flatten(1)[..., None] == torch.arange(near.shape[1], device=g.device)      # (N, V·k, V)
+        return g.flatten(2) @ chosen.to(g.dtype), None
+
+class LeanEdgeBranch(EdgeBranch):
+    "An edge branch whose gradient has the same bits each time, on a GPU, too."
+    def at_neighbours(self, x, near):                                            # (N, O, V), (N, V, 5)
+        if x.device.type == 'cpu': return super().at_neighbours(x, near)
+        return Neighbours.apply(x, near)
 
 # %% ../nbs/36_lean.ipynb #e08d7e08
 def channel_classes(
@@ -339,5 +358,5 @@ class LeanRetrospect(Retrospect):
         pooled = F.adaptive_avg_pool2d(x, (frames, V)) if T % frames else x.unflatten(2, (frames, -1)).mean(3)
         return self.bn(self.conv(pooled)).relu_()
 
-LEAN = faster({Conv1x1: LeanConv1x1, StageGraphConv: LeanStageGraphConv, FigureGraphConv: LeanFigureGraphConv,
+LEAN = faster({Conv1x1: LeanConv1x1, EdgeBranch: LeanEdgeBranch, StageGraphConv: LeanStageGraphConv, FigureGraphConv: LeanFigureGraphConv,
                StageTemporalConv: LeanStageTemporalConv, Block: LeanBlock, Retrospect: LeanRetrospect})

@@ -21,7 +21,7 @@ from .overlap import frame_prints, overlaps
 from .parts import class_names, clip_name, files_beside, parts_by_name, whole_number
 from .pickles import restricted_load
 from .skeleton import Skeleton
-from .streams import ClipStore, bone_matrix
+from .streams import ClipStore, bone_matrix_on
 
 # %% ../nbs/26_mmaction.ipynb #66cd2a23
 def turn_to(v: np.ndarray, axis: np.ndarray) -> np.ndarray:    # (3,), (3,) -> (3, 3)
@@ -310,15 +310,18 @@ def uniform_frames_train(
     return torch.where(L < T, start + j[:T], torch.where(L < 2*T, j[:T] + gap.cumsum(1)[:, :T], stretch)) % L
 
 # %% ../nbs/26_mmaction.ipynb #348a63d1
+@lru_cache(maxsize=16)
+def _limbs_on(skeleton, device): return torch.tensor(skeleton.bones['default'], device=device).T
+
 def _bones(
     x: Tensor,               # (..., V, C) joints
     skeleton: Skeleton,
     channels: str,
 ) -> Tensor:
     "Bones of the default table; a score becomes the mean of both ends' scores."
-    bones = bone_matrix(skeleton, 'default').to(x) @ x
+    bones = bone_matrix_on(skeleton, 'default', x.device, x.dtype) @ x
     if channels == 'xys':
-        joint, other = torch.tensor(skeleton.bones['default'], device=x.device).T
+        joint, other = _limbs_on(skeleton, x.device)
         bones[..., joint, 2] = (x[..., joint, 2] + x[..., other, 2])/2
     return bones
 

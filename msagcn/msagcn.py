@@ -115,11 +115,14 @@ class EdgeBranch(nn.Module):
         w_other, w_self = self.conv.weight.flatten(1).chunk(2, 1)                # each (O, C)
         return torch.cat([w_other, w_self - w_other]).matmul(x), near
 
+    def at_neighbours(self, x, near):                                            # (N, O, V), (N, V, 5)
+        "Features of the joints that are near each joint, `(N, O, V, 5)`."
+        return x.gather(2, near.flatten(1)[:, None].expand(-1, x.shape[1], -1)).unflatten(2, near.shape[1:])
+
     def forward(self, x):                                                        # (N, C, V), the mean over T
         both, near = self.projected(x)
         other, own = both.chunk(2, 1)                                            # each (N, O, V)
-        pairs = other.gather(2, near.flatten(1)[:, None].expand(-1, other.shape[1], -1))
-        pairs = pairs.unflatten(2, (x.shape[2], -1)) + own[..., None]            # (N, O, V, 5)
+        pairs = self.at_neighbours(other, near) + own[..., None]                 # (N, O, V, 5)
         strongest = F.leaky_relu(self.bn(pairs), .2).amax(-1, keepdim=True)
         return self.down(strongest)[..., 0]                                      # (N, O, V)
 

@@ -238,9 +238,14 @@ class MSG3D(nn.Module):
             raise MsagcnError(f'input is {tuple(x.shape)}, this model takes (N, {C}, T, {V}, {M})')
         N, _, T, _, _ = x.shape
         x = self.input_bn(x.permute(0, 4, 3, 1, 2).reshape(N, M*V*C, T))
-        x = x.view(N*M, V, C, T).permute(0, 3, 1, 2)                             # (N·M, T, V, C)
+        x = self.blockwise(x.view(N*M, V, C, T))
+        return self.classify(x.view(N, M, -1).mean(1))                           # bodies that are absent count too
+
+    def blockwise(self, x):                                                      # (N·M, V, C, T) -> (N·M, C)
+        "The mean features of each body."
+        x = x.permute(0, 3, 1, 2)                                                # (N·M, T, V, C)
         for block in self.blocks: x = block(x)
-        return self.classify(x.mean((1, 2)).view(N, M, -1).mean(1))              # bodies that are absent count too
+        return x.mean((1, 2))
 
 def initialise(model: MSG3D) -> None:
     "Draw all weights as the form has it, from the present generator."

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['STREAMS', 'ClipStore', 'store', 'even_frames', 'random_frames', 'turn_xy', 'scale_to_unit', 'bone_matrix',
-           'as_stream', 'moves', 'batch']
+           'bone_matrix_on', 'as_stream', 'moves', 'batch']
 
 # %% ../nbs/24_streams.ipynb #151d6e37
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -31,6 +32,8 @@ class ClipStore:
     dtype: torch.dtype = torch.float32       # of network input
     there: Tensor|None = None                # (sum of lengths, M), whether a body is in a frame; None: not asked, or all are
     own: bool = False                        # clips of one's own, whose absent bodies have no motion
+    longest: int = 0                         # frames of the longest clip, read once
+    def __post_init__(self): self.longest = self.longest or int(max(self.lengths, default=0))
     def __len__(self): return len(self.labels)
     @property
     def device(self): return self.labels.device
@@ -51,7 +54,8 @@ def store(clips: Clips, device='cpu', dtype=torch.float32, centred: bool = True)
     own = 'reading' in clips.notes
     there = torch.from_numpy(_there(clips)).to(device) if own and clips.frames.shape[1] > 1 else None
     if there is not None and there.all(): there = None
-    return ClipStore(x, on(clips.starts), on(clips.lengths), on(clips.labels), skeleton, clips.channels, dtype, there, own)
+    return ClipStore(x, on(clips.starts), on(clips.lengths), on(clips.labels), skeleton, clips.channels, dtype, there, own,
+                     int(clips.lengths.max(initial=0)))
 
 def _there(clips) -> np.ndarray:         # (sum of lengths, M)
     "Whether a body has any coordinate, clip by clip."
@@ -70,13 +74,17 @@ def _centred(clips, joint, dtype) -> Tensor:
     return out
 
 # %% ../nbs/24_streams.ipynb #45394aeb
+@lru_cache(maxsize=16)
+def _even_table(longest, T, device) -> Tensor:                                            # (longest, T), row L - 1
+    return torch.tensor(np.stack([np.linspace(0, l, T).astype(np.int64) for l in range(longest)]), device=device)
+
 def even_frames(
     lengths: Tensor,     # (N,)
     T: int,
+    longest: int = 0,    # a bound on the lengths, where it is known; 0: they are read
 ) -> Tensor:             # (N, T)
     "Frames at equal distances, the first and the last included."
-    table = np.stack([np.linspace(0, l, T).astype(np.int64) for l in range(int(lengths.max()))])   # row L - 1
-    return torch.tensor(table, device=lengths.device)[lengths - 1]
+    return _even_table(longest or int(lengths.max()), T, lengths.device)[lengths - 1]
 
 def random_frames(
     lengths: Tensor,     # (N,)
@@ -94,12 +102,13 @@ def random_frames(
 def _floyd(draws, j) -> Tensor:                                                           # (N, T)
     "The draws, and j in place of each that is there already."
     order, i = draws.sort(dim=1, stable=True), torch.arange(draws.shape[1], device=draws.device)
-    twice = torch.zeros_like(draws, dtype=torch.bool).scatter_(1, order.indices[:, 1:], order.values.diff(dim=1) == 0)
+    replaced = torch.zeros_like(draws, dtype=torch.bool).scatter_(1, order.indices[:, 1:], order.values.diff(dim=1) == 0)
     earlier = draws - j[:, :1]                                                            # the draw whose j this is
-    replaced, before = twice, None
-    while before is None or not torch.equal(replaced, before):
-        before, replaced = replaced, twice | (earlier >= 0) & (earlier < i) & replaced.gather(1, earlier.clamp(0))
+    before = torch.where((earlier >= 0) & (earlier < i), earlier, i)                      # itself, where there is none
+    for _ in range((draws.shape[1] - 1).bit_length()):                                    # each time twice as far back
+        replaced, before = replaced | replaced.gather(1, before), before.gather(1, before)
     return torch.where(replaced, j, draws)
+
 
 # %% ../nbs/24_streams.ipynb #dfbd0dab
 def turn_xy(
@@ -132,6 +141,11 @@ def bone_matrix(skeleton: Skeleton, table: str) -> Tensor:   # (V, V)
         if other >= 0: B[v, other] -= 1
     return B
 
+@lru_cache(maxsize=64)
+def bone_matrix_on(skeleton: Skeleton, table: str, device, dtype) -> Tensor:              # (V, V)
+    "The same on a device, made once."
+    with torch.inference_mode(False): return bone_matrix(skeleton, table).to(device, dtype)
+
 def as_stream(
     x: Tensor,           # (N, C, T, V, M) joints
     stream: str,
@@ -141,7 +155,7 @@ def as_stream(
     "A stream from joint coordinates."
     if stream not in STREAMS: raise MsagcnError(f"stream: '{stream}' is not one of {', '.join(STREAMS)}")
     table, motion = STREAMS[stream]
-    if table: x = torch.einsum('uv,nctvm->nctum', bone_matrix(skeleton, table).to(x), x)
+    if table: x = torch.einsum('uv,nctvm->nctum', bone_matrix_on(skeleton, table, x.device, x.dtype), x)
     if not motion: return x
     x = torch.cat([x.diff(dim=2), torch.zeros_like(x[:, :, :1])], 2)
     return x if there is None else torch.where(moves(there)[:, None, :, None], x, 0)
@@ -164,11 +178,12 @@ def batch(
         x = turned_clips(s.frames, s.starts, s.lengths, clips, T, augment[0], torch.as_tensor(augment[1]).expand(len(clips)))
         return as_stream(x, stream, s.skeleton)
     lengths = s.lengths[clips]
-    every = torch.arange(int(lengths.max()), device=s.device)
+    longest = int(lengths.max()) if s.device.type == 'cpu' else s.longest                 # other devices are not asked
+    every = torch.arange(longest, device=s.device)
     x = s.at(s.starts[clips][:, None] + torch.minimum(every, lengths[:, None] - 1))       # (N, L, M, V, C), last frame repeated
     N, L, M, V, C = x.shape
     x = x.view(N, -1, C).mT                                                               # (N, C, L·M·V)
-    if augment is None: frames = even_frames(lengths, T)
+    if augment is None: frames = even_frames(lengths, T, longest)
     else:
         seed, passes = augment[0], torch.as_tensor(augment[1], device=s.device).expand(len(clips))
         degrees = keyed_integers(121, seed, passes[:, None], clips[:, None], 1, torch.arange(2, device=s.device)) - 60
