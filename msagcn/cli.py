@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VERBS', 'several', 'grid', 'run_train', 'run_test', 'run_fuse', 'run_prepare', 'run_tables', 'run_verify',
            'run_ablate', 'run_report', 'run_bench', 'run_explore', 'render', 'add_launch_flags', 'parser',
-           'add_use_flags', 'told', 'predict_clips', 'export_weights', 'act', 'main']
+           'add_use_flags', 'checked', 'predict_clips', 'export_weights', 'act', 'main']
 
 # %% ../nbs/70_cli.ipynb #d346e96a
 import argparse, itertools, json, re, sys
@@ -216,7 +216,7 @@ def add_use_flags(v) -> None:
                    type=lambda word: word.removeprefix(_AS_IT_STANDS))
     for name in _FLAGS: v.add_argument(f'--{name}', metavar='VALUE', help=f'the same as -p {name} VALUE')
 
-def told(a, kind, **more):
+def checked(a, kind, **more):
     "Checked parameters of a verb that is done once, from its flags and pairs."
     flags = [[name, getattr(a, name)] for name in _FLAGS if getattr(a, name) is not None]
     found = grid([], a.parameter + flags + [[k, as_text(v)] for k, v in more.items()], kind)
@@ -227,7 +227,7 @@ def told(a, kind, **more):
 def predict_clips(a) -> None:
     """The likeliest classes of each clip, under the clip's name if there are several; a bad clip is told
     and the others are answered."""
-    answer = Predictor(told(a, PredictParameters, weights=a.weights, device=a.device, compile=a.compile))
+    answer = Predictor(checked(a, PredictParameters, weights=a.weights, device=a.device, compile=a.compile))
     if answer.assumed: print(f'msagcn: {answer.assumed}', file=sys.stderr)
     bad = []
     for clip in a.clips:
@@ -244,7 +244,7 @@ def predict_clips(a) -> None:
 
 def export_weights(a) -> None:
     "Weights in another program's form, with the largest difference where that can be measured."
-    p = told(a, ExportParameters, weights=a.weights, to=a.to)
+    p = checked(a, ExportParameters, weights=a.weights, to=a.to)
     model, about = open_weights(p.weights, p)
     if assumed(p.weights, about): print(f'msagcn: {assumed(p.weights, about)}', file=sys.stderr)
     if a.to in FORMS:

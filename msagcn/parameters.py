@@ -454,7 +454,7 @@ class ExploreParameters(Parameters):
     layers: list[Count] = Field([], description='counted from 1; empty: all, in a gallery the first, fifth and ninth')
     gallery: bool = Field(False, description='for each class a clip that is right and one that is wrong, by the first run')
     page: str = Field('', description="the HTML file; empty: explore.html or gallery.html in the first run's folder")
-    benchmark: str = Field('', description='the prepared data set in data_dir; empty: as the weights say')
+    benchmark: Annotated[str, NO_PATH] = Field('', description='the prepared data set in data_dir; empty: as the weights say')
     stream: Stream|None = Field(None, description='of a foreign checkpoint; None: joint')
     frames: Annotated[int, Field(ge=4, le=300)]|None = Field(None, description='of a foreign checkpoint; None: as usual for the feed')
     layout: Literal['', *SKELETONS] = Field('', description="joints of a foreign checkpoint; empty: its program's own for so many")
@@ -475,7 +475,7 @@ class ReportParameters(Parameters):
 class UseParameters(Parameters):
     """What weights do not say of themselves: a checkpoint of another program says neither stream nor
     frames nor how its data were prepared."""
-    benchmark: str = Field('', description='a prepared data set in data_dir whose classes, joints and preparation are those of the weights; empty: none')
+    benchmark: Annotated[str, NO_PATH] = Field('', description='a prepared data set in data_dir whose classes, joints and preparation are those of the weights; empty: none')
     stream: Stream|None = Field(None, description='None: as the weights say, else joint')
     frames: Annotated[int, Field(ge=4, le=300)]|None = Field(None, description='None: as the weights say, else as usual for the feed')
     layout: Literal['', *SKELETONS] = Field('', description="joints of a foreign checkpoint; empty: its program's own for so many")

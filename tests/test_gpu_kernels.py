@@ -1,0 +1,77 @@
+"""MSA-GCN's Triton kernels without a GPU: their numbers by Triton's interpreter against PyTorch's own operations in float64, whether
+they compile for Hopper without spilling, and how many a step starts. Skips where Triton is not installed: pip install -e .[gpu-tests]"""
+import json
+import sys
+
+import pytest
+
+from conftest import sh
+
+pytest.importorskip('triton', reason='triton is not installed: pip install -e .[gpu-tests]')
+
+NUMBERS = '''
+import json
+import torch
+from msagcn.gpu_forms import FORMS, Size, compare
+small, strided = Size(1, 8, 40, 5, 7), Size(2, 20, 20, 5, 4, stride=2, residual=False)
+sizes = {name: small for name in FORMS} | {'branches': Size(2, 20, 20, 5, 4)}
+found = {name: compare(name, size, torch.float64, 'cpu') for name, size in sizes.items()}
+found['branches, strided'] = compare('branches', strided, torch.float64, 'cpu')
+print(json.dumps(found))
+'''
+
+COMPILED = '''
+import json, os, re, subprocess, tempfile
+from pathlib import Path
+import torch, triton
+from msagcn import gpu_check, gpu_launch
+gpu_check.without_driver()
+seen = {}
+gpu_launch.watch = lambda kernel, grid, args, words: seen.update({kernel.fn.__name__: (kernel, grid, args, words)})
+gpu_check.step_without_numbers('ntu', 128, torch.bfloat16)
+tool = Path(triton.__file__).parent/'backends/nvidia/bin/cuobjdump'
+found = {}
+for name, (kernel, grid, args, words) in seen.items():
+    mock = [a.dtype if isinstance(a, torch.Tensor) else a for a in args]
+    made = kernel.warmup(*mock, grid=grid, **words)
+    with tempfile.NamedTemporaryFile(suffix='.cubin') as f:
+        f.write(made.asm['cubin'])
+        f.flush()
+        use = subprocess.run([tool, '-res-usage', f.name], capture_output=True, text=True, check=True).stdout
+    found[name] = dict(shared=made.metadata.shared) | {k: int(re.search(k + r':(\\d+)', use)[1]) for k in ('STACK', 'LOCAL')}
+print(json.dumps(found))
+'''
+
+COUNTED = '''
+import json
+from msagcn.gpu_check import count_step
+print(json.dumps([count_step('nw_ucla', n, 'bf16') for n in (4, 32)]))
+'''
+
+
+def told(script, tmp_path, **env):
+    "What a script prints last, as JSON; Triton's cache is its own."
+    env = dict(TRITON_CACHE_DIR=str(tmp_path), TRITON_INTERPRET='0') | env
+    return json.loads(sh(sys.executable, '-c', script, **env).stdout.splitlines()[-1])
+
+
+def test_numbers_are_those_of_pytorchs_operations(tmp_path):
+    found = told(NUMBERS, tmp_path, TRITON_INTERPRET='1')
+    assert len(found) == 12
+    wrong = {name: errors for name, errors in found.items() if not all(e < 1e-9 for e in errors.values())}
+    assert not wrong, wrong
+
+
+def test_kernels_compile_for_hopper_without_spilling(tmp_path):
+    "A launch with more shared memory than a program may have fails on the GPU only."
+    found = told(COMPILED, tmp_path)
+    assert {'mix_backward', 'conv_backward', 'weight_gradient', 'join_back_apply', 'norm_back_apply'} <= set(found)
+    wrong = {name: use for name, use in found.items() if use['STACK'] or use['LOCAL'] or use['shared'] > 232448}
+    assert not wrong, wrong
+
+
+def test_a_step_starts_as_many_kernels_whatever_the_batch(tmp_path):
+    few, many = told(COUNTED, tmp_path)
+    assert {k: n for k, (n, _) in few.items()} == {k: n for k, (n, _) in many.items()}
+    assert sum(n for n, _ in many.values()) <= 1500
+    assert sum(b for _, b in few.values()) < sum(b for _, b in many.values())
