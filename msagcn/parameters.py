@@ -163,7 +163,7 @@ def _in_words(kind, problem):
     name = '.'.join(map(str, problem['loc']))
     if problem['type'] == 'extra_forbidden':
         near = difflib.get_close_matches(name, kind.model_fields, 1)
-        return f"{name}: no such parameter{f', did you mean {near[0]}?' if near else ''} There are: {', '.join(kind.model_fields)}"
+        return f"{name}: no such parameter{f', did you mean {near[0]}?' if near else '.'} There are: {', '.join(kind.model_fields)}"
     if problem['type'] == 'value_error': return (f'{name}: ' if name else '') + problem['msg'].removeprefix('Value error, ')
     if problem['type'] == 'string_pattern_mismatch': return f"{name}: letters, digits, _ and . only, not {problem['input']!r}"
     return f"{name}: {problem['msg'][0].lower()}{problem['msg'][1:]}, not {problem['input']!r}"
