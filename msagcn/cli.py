@@ -27,15 +27,20 @@ from .msg3d import MSG3D
 from .msg3d_names import FORMS, save_names
 from .parameters import (AblateParameters, ExploreParameters, ExportParameters, FuseParameters, PredictParameters,
                                PrepareParameters, ReportParameters, TablesParameters, TestParameters, TrainParameters,
-                               VerifyParameters, as_text, explained, is_list, is_path, laid_over, read_parameters, read_yaml)
+                               VerifyParameters, as_text, explained, is_list, is_path, laid_over, read_list,
+                               read_parameters, read_yaml)
 from .tables import write_tables
 from .verify import in_words, verify
 
 # %% ../nbs/70_cli.ipynb #7f80536a
 def several(kind, name: str, text: str) -> list[str]:
-    "The values that a text on the command line stands for: those between its commas, or one, where commas are part of it."
+    "The values that a text on the command line stands for: those between its commas or in its brackets, or one, where commas are part of it."
     field = kind.model_fields.get(name)
-    if field is None or is_list(field.annotation) or is_path(kind, name) or ',' not in text: return [text]
+    if field is None or is_list(field.annotation) or is_path(kind, name): return [text]
+    if text.strip().startswith('['):
+        try: return read_list(text) or [text]
+        except ValueError as e: raise MsagcnError(f'{name}: {e}') from None
+    if ',' not in text: return [text]
     values = [t.strip() for t in text.split(',')]
     if '' in values: raise MsagcnError(f'{name}: a value is missing between the commas of {text!r}')
     return values

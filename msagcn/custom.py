@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 
 from .clips import Clips, named_overlaps
-from .core import MsagcnError, Progress, content_hash
+from .core import MsagcnError, Progress, check_keys, content_hash
 from .detections import COUNTED, in_slots
 from .estimators import frame_files, read_people
 from .missing import (FILLS, RULES, Missing, Reading, axes_from, fill, in_order, missing_note,
@@ -49,10 +49,11 @@ def _names(path, key, names, alike=str):
     if not isinstance(names, list) or not names: raise MsagcnError(f'{path}: {key}: a list of names is wanted, not {names!r}')
     seen = {}
     for n in names:
+        if key == 'classes' and type(n) is int: n = str(n)
         if not isinstance(n, str) or not n.strip(): raise MsagcnError(f'{path}: {key}: {n!r} is not a name; put it in quotes')
         if first := seen.get(alike(n)): raise MsagcnError(f'{path}: {key}: {n!r} is there twice, first as {first!r}')
         seen[alike(n)] = n
-    return tuple(names)
+    return tuple(seen.values())
 
 def _skeleton(path, joints, parents):
     if isinstance(joints, str):
@@ -70,7 +71,7 @@ def _skeleton(path, joints, parents):
 
 def _reading(path, d):
     "The three keys that say how files are read, checked."
-    missing = 'nan' if d.get('missing') != d.get('missing') else d.get('missing')      # .nan is YAML's number
+    missing = 'nan' if str(d.get('missing')).lower() == '.nan' else d.get('missing')
     for key, said, known in (('missing', missing, RULES), ('fill', d.get('fill'), FILLS)):
         if said is not None and said not in known: raise MsagcnError(f'{path}: {key}: {said!r} is not one of {", ".join(known)}')
     try: axes = None if d.get('axes') is None else axes_from(d['axes'])
@@ -78,16 +79,41 @@ def _reading(path, d):
     return Reading(axes, missing or '', d.get('fill') or 'interpolate')
 
 # %% ../nbs/27_custom.ipynb #feb2ffd4
+_DECIMAL = re.compile(r'[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?')
+
+class _AsTyped(yaml.SafeLoader):
+    "YAML in which plain text is what was typed: of its own readings only null and whole numbers are left."
+    yaml_implicit_resolvers = {}
+
+    def compose_mapping_node(self, anchor):
+        node = super().compose_mapping_node(anchor)
+        check_keys(node)
+        return node
+
+_AsTyped.add_implicit_resolver('tag:yaml.org,2002:null', re.compile('(~|null|Null|NULL|)$'), ['~', 'n', 'N', ''])
+_AsTyped.add_implicit_resolver('tag:yaml.org,2002:int', re.compile('-?(0|[1-9][0-9]*)$'), list('-0123456789'))
+
+def _lines(path) -> dict:
+    "What stands in a description, by key."
+    try: d = yaml.load(path.read_text(encoding='utf-8'), _AsTyped)
+    except OSError as e: raise MsagcnError(f'{path}: cannot read ({e.strerror or e})') from e
+    except MsagcnError as e: raise MsagcnError(f'{path}: {e}') from None
+    except (yaml.YAMLError, ValueError, RecursionError) as e:
+        raise MsagcnError(f'{path}: not YAML ({" ".join(str(e).split())})') from e
+    if not isinstance(d, dict): raise MsagcnError(f"{path}: not a description; it has lines such as 'joints: coco17'")
+    return d
+
+def _side(n):                                 # a side of the picture: a number; None for anything else
+    if isinstance(n, str) and _DECIMAL.fullmatch(n): n = float(n)
+    return n if type(n) in (int, float) and 0 < n < 1e9 else None
+
 def read_description(
     path,                    # the YAML
 ) -> Description:
     "The YAML, checked; what is wrong is said in one line that begins with its path."
     path = Path(path)
     def wrong(why): return MsagcnError(f'{path}: {why}')
-    try: d = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except OSError as e: raise wrong(f'cannot read ({e.strerror or e})') from e
-    except (yaml.YAMLError, ValueError, RecursionError) as e: raise wrong(f'not YAML ({" ".join(str(e).split())})') from e
-    if not isinstance(d, dict): raise wrong("not a description; it has lines such as 'joints: coco17'")
+    d = _lines(path)
     for k in d:
         if k in _KEYS: continue
         near = difflib.get_close_matches(str(k), _KEYS, 1)
@@ -100,14 +126,15 @@ def read_description(
         raise wrong(f'persons: {persons!r} is not a whole number from 1 to 100')
     if image is not None:
         if channels == 'xyz': raise wrong('image: only with xy and xys')
-        sizes = isinstance(image, list) and all(type(n) in (int, float) and 0 < n < float('inf') for n in image)
-        if not (sizes and len(image) == 2):
-            raise wrong(f'image: {image!r} is not [width, height]')
+        sides = [_side(n) for n in image] if isinstance(image, list) else []
+        if len(sides) != 2 or None in sides: raise wrong(f'image: {image!r} is not [width, height]')
+        image = sides
     up = d.get('up')
     if up is not None:
         if channels != 'xyz': raise wrong('up: only with xyz')
         if up not in ('x', 'y', 'z'): raise wrong(f'up: {up!r} is not one of x, y, z')
     for k in ('clips', 'table'):
+        if type(d.get(k)) is int: d[k] = str(d[k])
         if d.get(k) is not None and not isinstance(d[k], str): raise wrong(f'{k}: {d[k]!r} is not a path')
     folder = path.parent/(d.get('clips') or '')
     if not folder.is_dir(): raise wrong(f'clips: {folder}: no such folder')

@@ -22,15 +22,49 @@ from .skeleton import skeleton_from, skeleton_note
 from .streams import STREAMS
 
 # %% ../nbs/46_export.ipynb #8721ffb3
-_SAID = ('classes', 'skeleton', 'parameters', 'feed', 'channels', 'bodies', 'image', 'image_sizes', 'pad_actor', 'storage', 'lengths')
+_SAID = ('classes', 'skeleton', 'parameters', 'feed', 'channels', 'bodies', 'image', 'image_sizes', 'pad_actor', 'storage', 'lengths', 'reading')
+
+_OWN = ('divide by 5 times the mean bone of the body (for each joint with another parent the median distance '
+        'to it, over the frames in which neither is zero); take times linspace(0, L - 1, T), linearly between '
+        'two frames, and of a body that is absent from one of them the nearer frame; ')
+_PATH = ('the body is the first with a coordinate that is not zero, its path is joint `centre` in each frame '
+         '(where that is zero its last place, at the start its first); subtract ')
 
 FEEDING = dict(
-    nw_ucla='subtract joint `centre` of body 0 in frame 0 from every joint of the bodies that are there; scale each axis from its smallest and largest value '
-            'in the clip (all frames, bodies, joints) to [-1, 1], a constant axis to 0; take frames floor(linspace(0, L - 1, T)); then the stream',
+    nw_ucla='subtract joint `centre` of the first body that is there, in the first frame in which it is, from every joint '
+            'of the bodies that are there; scale each axis from its smallest and largest value '
+            'in the clip (all frames, bodies, joints) to [-1, 1], a constant axis to 0; '
+            'take frames floor(linspace(0, L - 1, T)); then the stream',
     ctr_gcn='leave out floor(0.025 L) frames at each end; interpolate linearly to T frames with half-pixel centres; then the stream',
-    mmaction2='the stream; then T frames by UniformSampleFrames of MMAction2 in test mode, one clip',
+    mmaction2='the stream, bones with the mean score of both ends, motion (next frame minus this, the last zero) with that '
+              'of both frames; then T frames t of UniformSampleFrames of MMAction2 in test mode, one clip: '
+              't mod L if L < T; else with r = numpy.random.RandomState(255), if L < 2 T: t + the number of '
+              'r.choice(T + 1, L - T, replace=False) that are not above t; else e[t] + r.randint(diff(e))[t] '
+              'with e = floor(arange(T + 1) L / T)',
     whole='repeat the clip from its start until there are T frames, cut what is longer; then the stream',
-    padded='zeros behind the clip until there are T frames, cut what is longer; then the stream')
+    padded='zeros behind the clip until there are T frames, cut what is longer; then the stream',
+    own=f'{_PATH}the path from every joint of the bodies that are there; {_OWN}in joint and joint_motion add the path '
+        f'minus its first place, divided and interpolated alike, to joint `centre` of the body; then the stream',
+    own_frame=f'{_PATH}the path from every joint of the bodies that are there; {_OWN}then the stream',
+    own_first=f'{_PATH}its first place from every joint of the bodies that are there; {_OWN}then the stream')
+
+def _feeding(about: dict) -> str|None:
+    "How prepared coordinates become network input; None where that is not known."
+    words = FEEDING.get(about.get('feed'))
+    own = about.get('reading') or str(about.get('feed')).startswith('own')
+    absent = 'absent bodies stay zero, and motion is zero where a body is absent in the frame or in the next'
+    return f'{words}; {absent}' if words and own else words
+
+_BOX = ("x and y minus the middle of the box of the clip's joints, divided by half the longer side of that box; ",
+        'x and y minus half of `image`, divided by that half; ')
+
+def _preparing(about: dict) -> str|None:
+    "How the coordinates of own clips come to be what the feed gets; None for other data."
+    if not about.get('reading'): return None
+    units = '' if about.get('channels') == 'xyz' else _BOX[bool(about.get('image'))]
+    filled = dict(interpolate='linearly over time', hold='with their last place')[about['reading']['fill']]
+    return (f'cut frames without anybody from both ends; {units}fill missing joints of a body between its first and last frame '
+            f"{filled}, those never seen with the nearest joint's place; absent bodies are zero")
 
 def _bones(skeleton, stream: str) -> list|None:
     "The pairs (joint, other end) of a stream's bones; an other end of -1 is none."
@@ -46,7 +80,7 @@ def _told(about: dict) -> dict:
         skeleton = skeleton_from(about['skeleton'])
         known |= dict(joints=list(skeleton.joints), parents=list(skeleton.parents), centre=skeleton.centre, bones=_bones(skeleton, stream))
     if 'pipeline' in about: known['pipeline'] = about['pipeline'] or ('ctr_gcn' if about.get('pad_actor') else 'none')
-    if about.get('feed') in FEEDING: known['feeding'] = FEEDING[about['feed']]
+    known |= dict(feeding=_feeding(about), preparing=_preparing(about))
     return known
 
 def describe(

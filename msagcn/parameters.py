@@ -19,7 +19,7 @@ from typing import Annotated, Literal, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from .core import MsagcnError, pick_device
+from .core import MsagcnError, check_keys, pick_device
 from .feed import FEEDS
 from .msagcn import PARTS
 from .skeleton import SKELETONS
@@ -163,7 +163,7 @@ def _in_words(kind, problem):
     name = '.'.join(map(str, problem['loc']))
     if problem['type'] == 'extra_forbidden':
         near = difflib.get_close_matches(name, kind.model_fields, 1)
-        return f"{name}: no such parameter{f', did you mean {near[0]}?' if near else ''} There are: {', '.join(kind.model_fields)}"
+        return f"{name}: no such parameter{f', did you mean {near[0]}?' if near else '.'} There are: {', '.join(kind.model_fields)}"
     if problem['type'] == 'value_error': return (f'{name}: ' if name else '') + problem['msg'].removeprefix('Value error, ')
     if problem['type'] == 'string_pattern_mismatch': return f"{name}: letters, digits, _ and . only, not {problem['input']!r}"
     return f"{name}: {problem['msg'][0].lower()}{problem['msg'][1:]}, not {problem['input']!r}"
@@ -226,12 +226,11 @@ class _AsWritten(yaml.SafeLoader):
     yaml_implicit_resolvers = {}
 
     def compose_mapping_node(self, anchor):
-        node, seen = super().compose_mapping_node(anchor), set()
+        node = super().compose_mapping_node(anchor)
+        check_keys(node)
         for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise MsagcnError(f'line {key.start_mark.line + 1}: {key.value}: is given twice')
-            if isinstance(key, yaml.ScalarNode): seen.add(key.value)
-            if isinstance(key, yaml.ScalarNode) and key.value == '<<' and not key.style: key.tag = 'tag:yaml.org,2002:merge'
+            merged = isinstance(key, yaml.ScalarNode) and key.value == '<<' and not key.style
+            if merged: key.tag = 'tag:yaml.org,2002:merge'
         return node
 
 def read_yaml(path) -> dict:

@@ -114,13 +114,21 @@ def named_classes(path) -> tuple[list[str], Path]|None:
         return names, file
     return None
 
+def _given(path, names) -> list[str]:
+    "Names that data bring along, checked."
+    listed = isinstance(names, (list, tuple, np.ndarray)) and np.ndim(names) == 1
+    out = [clip_name(n) for n in names] if listed else []
+    if not out or None in out or len(set(out)) < len(out):
+        raise MsagcnError(f'{path}: classes is {names!r:.60}, not a list of names, each once')
+    return out
+
 def class_names(
     path,                # of the data
     labels,              # of all clips, whole numbers from 0
     given=None,          # names that the data bring along
 ) -> list[str]:
     "Names of the classes: given, named by a file, or their numbers; labels that leave classes empty without names are an error."
-    names, source = (given, path) if given else named_classes(path) or (None, None)
+    names, source = (_given(path, given), path) if given is not None else named_classes(path) or (None, None)
     labels = set(map(int, labels))
     top = max(labels)
     if names:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .core import MsagcnError
 from .fold import fold, scale_and_shift
+from .lean import exchanged
 from .msagcn import MSAGCN, StageGraphConv
 from .native import NAMES, library
 from .passes import JOINTS
@@ -81,8 +82,9 @@ def quick(
     model: MSAGCN,       # trained or calibrated
 ) -> MSAGCN:
     "A copy that only predicts, on a processor, by compiled code."
-    if why := _odd(model): raise MsagcnError(f'quick: {why}')
-    model = fold(model)
+    with exchanged(model, {}):                       # models from weights files have the faster classes
+        if why := _odd(model): raise MsagcnError(f'quick: {why}')
+        model = fold(model)
     model.require_context()
     T, blocks = model.shape[1], nn.ModuleList()
     for block in model.blocks:

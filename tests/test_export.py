@@ -110,23 +110,61 @@ def test_without_the_packages(tmp_path, monkeypatch):
     assert check_torch(Mean(), export_torch(Mean(), tmp_path / 'm.pt2')) >= 0     # needs none of them
 
 
+def own_by_what_it_says(x, said, stream):
+    "Frames (T, M, V, C) of the three feeds for clips of one's own."
+    T, L, c = said['frames'], len(x), said['centre']
+    there = x.any((2, 3))                                                        # (L, M)
+    m = there.any(0).argmax()
+    known = np.flatnonzero(x[:, m, c].any(1))
+    path = np.stack([x[known[known <= t][-1] if (known <= t).any() else known[0], m, c] for t in range(L)])
+    lengths = []
+    for v, end in enumerate(said['parents']):
+        both = x[:, m, v].any(1) & x[:, m, end].any(1)
+        if v != end: lengths.append(np.median(np.linalg.norm(x[both, m, v] - x[both, m, end], axis=1)))
+    unit = 5 * np.mean(lengths)
+    off = path[:1] if said['feed'] == 'own_first' else path
+    x = np.where(there[..., None, None], x - off[:, None, None], 0) / unit
+    path = np.where(there[:, m, None], path - path[0], 0) / unit
+    at = np.linspace(0, L - 1, T)
+    before, share = at.astype(int), at - at.astype(int)
+    after = np.minimum(before + 1, L - 1)
+    out, places, seen = np.zeros((T, *x.shape[1:])), np.zeros((T, 3)), np.zeros((T, x.shape[1]), bool)
+    for t in range(T):
+        a, b, w = before[t], after[t], share[t]
+        for k in range(x.shape[1]):
+            if there[a, k] and there[b, k]: w_k = w
+            else: w_k = float(w >= .5)
+            seen[t, k] = there[b if w >= .5 else a, k]
+            out[t, k] = (1 - w_k) * x[a, k] + w_k * x[b, k]
+            if k == m: places[t] = (1 - w_k) * path[a] + w_k * path[b]
+    if said['feed'] == 'own' and said['stream'] in ('joint', 'joint_motion'): out[:, m, c] += places
+    out = stream(out)
+    if said['stream'].endswith('motion'): out[:-1][~(seen[:-1] & seen[1:])] = 0
+    return out
+
+
 def fed_by_what_it_says(x, said):
     "Network input (1, C, T, V, M) of a prepared clip (L, M, V, C), in NumPy, by the entries of an exported file alone."
     T, L = said['frames'], len(x)
     x = x.astype(np.float32)
+    come_and_go = 'motion is zero where a body is absent' in said['feeding']
     def stream(x):                                                               # (T, M, V, C)
         if said['stream'].startswith('bone'):
             bones = np.zeros_like(x)
             for v, end in said['bones']: bones[:, :, v] = x[:, :, v] - (x[:, :, end] if end >= 0 else 0)
             x = bones
-        if said['stream'].endswith('motion'): x = np.concatenate([x[1:] - x[:-1], 0 * x[:1]])
+        if said['stream'].endswith('motion'):
+            there = x.any((2, 3), keepdims=True)
+            x = np.concatenate([x[1:] - x[:-1], 0 * x[:1]])
+            if come_and_go: x[:-1] = np.where(there[1:] & there[:-1], x[:-1], 0)
         return x
     feed = said['feed']
     if feed == 'nw_ucla':
         there = x.any((2, 3), keepdims=True)
-        x = np.where(there, x - x[0, 0, said['centre']], 0)
+        m = there.any(0).argmax()
+        x = np.where(there, x - x[there[:, m].argmax(), m, said['centre']], 0)
         low, high = x.min((0, 1, 2)), x.max((0, 1, 2))
-        x = (x - low) / np.where(high > low, high - low, 1) * 2 - (high > low)
+        x = np.where(there if come_and_go else True, (x - low) / np.where(high > low, high - low, 1) * 2 - (high > low), 0)
         x = stream(x[np.linspace(0, L - 1, T).astype(int)])
     elif feed == 'ctr_gcn':
         first = int(.05 * L / 2)
@@ -135,9 +173,40 @@ def fed_by_what_it_says(x, said):
         before = at.astype(int)
         share = (at - before)[:, None, None, None]
         x = stream((1 - share) * x[before] + share * x[np.minimum(before + 1, len(x) - 1)])
+    elif feed.startswith('own'): x = own_by_what_it_says(x, said, stream)
+    elif feed == 'mmaction2':
+        random = np.random.RandomState(255)
+        if L < T: t = np.arange(T) % L
+        elif L < 2 * T:
+            skipped = random.choice(T + 1, L - T, replace=False)
+            t = np.array([i + (skipped <= i).sum() for i in range(T)])
+        else:
+            e = np.arange(T + 1) * L // T
+            t = e[:-1] + random.randint(np.diff(e))
+        x = stream(x)[t]
     elif feed == 'whole': x = stream(x[np.arange(T) % L])
     elif feed == 'padded': x = stream(np.concatenate([x, np.zeros((T, *x.shape[1:]))])[:T] if L < T else x[:T])
     return x.transpose(3, 0, 2, 1)[None].astype(np.float32)
+
+
+@pytest.mark.parametrize('feed, stream', [('own', 'joint'), ('own', 'bone'), ('own', 'joint_motion'), ('own_frame', 'bone_motion'),
+                                          ('own_first', 'joint'), ('mmaction2', 'bone_motion'), ('nw_ucla', 'joint_motion')])
+def test_input_of_own_clips_is_made_by_what_a_file_says(feed, stream):
+    "In NumPy, of two bodies who come and go; nothing is known but the entries of the file."
+    from msagcn.export import describe
+    from msagcn.feed import batch, fed_store
+    from msagcn.missing import Reading, reading_note
+    g, lengths = np.random.default_rng(1), np.array([3, 14, 30])
+    skeleton = dict(name='mine', joints=['hip', 'neck', 'head', 'left hand', 'right hand'], parents=[0, 0, 1, 1, 1], centre=0)
+    frames = g.normal(0, .1, (lengths.sum(), 2, 5, 3)).cumsum(0).astype(np.float32) + 1
+    frames[5:9, 1] = frames[20:22, 0] = frames[-9:, 1] = frames[17:19, 0] = 0        # not there
+    clips = Clips('mine', skeleton, ['wave', 'sit', 'stand'], list('abc'), np.arange(3), np.zeros(3, int), ['train'] * 3, [''] * 3,
+                  lengths, frames, feed=feed, notes=dict(reading=reading_note(Reading())))
+    about = dict(skeleton=skeleton, feed=feed, parameters=dict(stream=stream), channels='xyz', reading=clips.notes['reading'])
+    said = {k: json.loads(v) for k, v in describe(Mean(shape=(3, 8, 5, 2)), about).items()}
+    assert 'motion is zero where a body is absent' in said['feeding'] and 'linearly over time' in said['preparing']
+    theirs = np.concatenate([fed_by_what_it_says(clips[n], said) for n in clips.names])
+    np.testing.assert_allclose(theirs, batch(fed_store(clips), torch.arange(3), 8, stream).numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize('feed, stream, bodies', [('nw_ucla', 'bone_motion', 1), ('ctr_gcn', 'joint', 2), ('whole', 'bone', 2), ('padded', 'joint_motion', 1)])

@@ -81,3 +81,18 @@ def test_without_a_compiler_it_goes_on(weights, capfd, monkeypatch):
     ours, err = said(capfd, *weights, '--compile')
     monkeypatch.undo(); library.cache_clear()
     assert ours == plain and err.count('compile: no-such-compiler: No such file or directory; goes on without\n') == 1
+
+
+@compiler
+def test_a_model_as_weights_files_give_it():
+    "With the faster classes in place of the readable ones: it was refused as another topology."
+    from msagcn.lean import LEAN, exchange
+    from msagcn.msagcn import MSAGCN
+    from msagcn.skeleton import UCLA20
+    model = MSAGCN(4, UCLA20, 8, 1, width=40)
+    x = torch.rand(3, *model.shape, generator=torch.Generator().manual_seed(0))
+    calibrate(model, [x])
+    wanted = quick(model)(x)
+    lean = exchange(model, LEAN)
+    kinds = [type(m) for m in lean.modules()]
+    assert torch.equal(quick(lean)(x), wanted) and [type(m) for m in lean.modules()] == kinds
