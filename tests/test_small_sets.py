@@ -96,7 +96,7 @@ def test_the_recipe_for_own_clips_is_as_long_whatever_the_number_of_clips():
         number, each = rounds(recipe.plan, n)
         assert number*each - each < recipe.steps <= number*each
     short, = grid([str(ROOT / 'params/custom.yaml')], [('epochs', '15')], TrainParameters)
-    assert (short.epochs, short.steps, short.warmup_steps) == (15, 0, 0) and rounds(short.plan, 54) == (15, 6)
+    assert (short.epochs, short.warmup, short.steps, short.warmup_steps) == (15, 5, 0, 0) and rounds(short.plan, 54) == (15, 6)
     other, = grid([str(ROOT / 'params/custom.yaml')], [('model', 'msagcn'), ('width', '40')], TrainParameters)
     assert other.steps == recipe.steps
 
