@@ -1156,6 +1156,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                             'msagcn.own.own_batch': ('own.html#own_batch', 'msagcn/own.py'),
                             'msagcn.own.own_clip': ('own.html#own_clip', 'msagcn/own.py'),
                             'msagcn.own.own_store': ('own.html#own_store', 'msagcn/own.py'),
+                            'msagcn.own.shifted': ('own.html#shifted', 'msagcn/own.py'),
                             'msagcn.own.turned': ('own.html#turned', 'msagcn/own.py')},
             'msagcn.parameters': { 'msagcn.parameters.AblateParameters': ('parameters.html#ablateparameters', 'msagcn/parameters.py'),
                                    'msagcn.parameters.ExploreParameters': ('parameters.html#exploreparameters', 'msagcn/parameters.py'),

@@ -371,7 +371,7 @@ def read_custom(
     labels = np.array([classes.index(l) for l in labels])
     clips = Clips(benchmark, skeleton_note(d.skeleton), classes, names, labels, _numbered(subjects), list(parts),
                   [content_hash(x) for x in frames], np.array([len(x) for x in frames]), np.concatenate(frames), d.channels,
-                  'own' if d.channels == 'xyz' else 'mmaction2', list(d.image) if d.image else None, notes)
+                  'own_frame' if d.channels == 'xyz' else 'mmaction2', list(d.image) if d.image else None, notes)
     if d.channels == 'xyz': clips.notes['up'] = d.up or longest_axis(clips)
     if d.channels != 'xyz' and not d.image: clips.shared = clips.data_hash, _shared_before(clips, d, files)
     return clips

@@ -130,11 +130,12 @@ def load_msg3d(
     form = which_form(state, str(path))
     get = lambda name: state[their_names(name, form)[0]]
     try:
-        masks = [get(f'blocks.0.{layer}.mask') for layer in ('frames.0', 'windows.windows.0.0')]
-        V, (width, KC) = masks[0].shape[-1], get('blocks.0.frames.0.conv.weight').shape[:2]
-        scales, window_scales = (m.numel()//m.shape[-1]**2 for m in masks)
+        rings = get('blocks.0.frames.0.mask')
+        V, (width, KC) = rings.shape[-1], get('blocks.0.frames.0.conv.weight').shape[:2]
+        scales = rings.numel()//V**2
         found = [n for w in range(9) if (n := their_names(f'blocks.0.windows.windows.{w}.0.mask', form)[0]) in state]
-        windows = tuple(state[n].shape[-1]//V for n in found)
+        windows = tuple(state[n].shape[-1]//V for n in found)                    # none: single frames alone
+        window_scales = state[found[0]].numel()//state[found[0]].shape[-1]**2 if found else 6
         channels, M = KC//scales, len(get('input_bn.weight'))//(V*(KC//scales))
         classes = len(get('classify.bias'))
     except (KeyError, ZeroDivisionError, ValueError) as e: raise MsagcnError(f'{path}: not weights of MS-G3D (no {e})') from e

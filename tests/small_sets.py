@@ -2,9 +2,14 @@
 
     python tests/small_sets.py precog nw_ucla_60 --seeds 1,2,3
 
-Each fold leaves subjects out for testing. Clips are written as .npy with a description and a table, prepared, and trained on by the
-command with params/custom.yaml. Rows are appended to reports/small_sets.csv as they are finished, and are not measured twice; `seconds`
-is the processor time of training alone on one core. Needs ../shared."""
+Each fold leaves subjects out for testing. Clips are written as .npy with a description and a table, prepared, trained on by the command
+with params/custom.yaml, and the streams fused with equal weights. Rows are appended to reports/small_sets.csv as they are finished, one
+with the same set, fold, streams, seed and recipe replaced. `seconds` is the processor time of all trainings of a row, in user mode on one
+core; `train_top1` and the other streams' accuracies are those of single networks, the lowest of `train_top1`. Needs ../shared.
+
+reports/small_sets_tried.csv has what was tried before the recipe was settled: single networks, each trained on some folds and measured on
+another, or two of the same folds fused. `part` says on what it was measured: `inner`, subjects held out of a fold's training subjects,
+or `test`, the fold itself. `nearest_top1` of `inner` rows is that of 32 frames."""
 import argparse
 import csv
 import os
@@ -19,7 +24,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / 'shared'
 OUT = ROOT / 'reports/small_sets.csv'
-COLUMNS = 'set fold test_subjects model stream seed recipe n_train n_test chance majority_top1 nearest_top1 top1 train_top1 steps seconds'.split()
+STREAMS = 'joint', 'bone'
+SAME = 'fed model seed recipe n_train n_test chance majority_top1 nearest_top1 steps'.split()    # in the metrics of every stream
+KEY = 'set fold streams model seed recipe'.split()
 
 
 def read_precog(folder):
@@ -56,25 +63,39 @@ def write_set(folder, clips, test_subjects):
     return folder / 'set.yaml'
 
 
-def one_run(name, clips, test_subjects, seed, more=()):
-    "Prepare and train by the command; returns the metrics and the seconds of processor time."
+def streams_of(folder):
+    "The metrics of each stream that was trained."
+    from msagcn.core import read_json
+    found = [read_json(p) for p in folder.glob('reports/runs/*/metrics.json')]
+    return sorted(found, key=lambda m: STREAMS.index(m['stream']))
+
+
+def one_fold(name, clips, test_subjects, seed, more=()):
+    "Prepare, train and fuse by the command; returns the metrics of each stream, the fused accuracy, and the processor time of training."
     from msagcn.cli import main
-    from msagcn.core import MsagcnError, read_json
     with tempfile.TemporaryDirectory() as d:
         d = Path(d)
-        places = [w for k in ('data', 'runs', 'reports') for w in ('-p', f'{k}_dir', str(d / k))]
-        source = write_set(d, clips, test_subjects)
-        if main(['prepare', '-p', 'benchmark', name, '-p', 'source', str(source), *places[:3]]): raise MsagcnError(f'{name}: not prepared')
+        def told(**parameters): return [w for k, v in parameters.items() for w in ('-p', k, str(v))]
+        def done(*words):
+            if main(list(words)): raise SystemExit(f'{name}: {words[0]} failed')
+        data, reports = told(benchmark=name, data_dir=d / 'data'), told(reports_dir=d / 'reports')
+        done('prepare', *data, *told(source=write_set(d, clips, test_subjects)))
         before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
-        told = ['-p', 'benchmark', name, '-p', 'seed', str(seed), '-p', 'device', 'cpu', *more]
-        if main(['train', '-f', str(ROOT / 'params/custom.yaml'), *told, '--no-notebook', *places]): raise MsagcnError(f'{name}: not trained')
+        how = told(seed=seed, device='cpu', stream=','.join(STREAMS), runs_dir=d / 'runs')
+        done('train', '-f', str(ROOT / 'params/custom.yaml'), *data, *how, *reports, *more, '--no-notebook')
         seconds = resource.getrusage(resource.RUSAGE_SELF).ru_utime - before
-        return read_json(next((d / 'reports/runs').glob('*/metrics.json'))), seconds
+        metrics = streams_of(d)
+        which = told(benchmark=name, seed=seed, streams=','.join(STREAMS), **{k: metrics[0][k] for k in ('model', 'recipe')})
+        done('fuse', *which, *reports)
+        with open(d / 'reports/fusion.csv', newline='') as f:
+            fused, = [float(r['top1']) for r in csv.DictReader(f) if r['weights_from'] == 'equal']
+        return metrics, fused, seconds
 
 
-def row_of(name, fold, test_subjects, m, seconds):
-    known = dict(set=name, fold=fold, test_subjects=' '.join(map(str, test_subjects)), seconds=f'{seconds:.0f}')
-    return known | {k: m[k] for k in COLUMNS if k not in known}
+def row_of(name, fold, test_subjects, metrics, fused, seconds):
+    row = dict(set=name, fold=fold, test_subjects=' '.join(map(str, test_subjects)), streams=' '.join(STREAMS))
+    row |= {k: metrics[0][k] for k in SAME} | {f'{m["stream"]}_top1': m['top1'] for m in metrics}
+    return row | dict(top1=fused, train_top1=min(m['train_top1'] for m in metrics), seconds=f'{seconds:.0f}')
 
 
 def measure(names, seeds, folds, out, more=()):
@@ -85,8 +106,8 @@ def measure(names, seeds, folds, out, more=()):
             clips = list(read())
             for fold, test_subjects in enumerate(parts, 1):
                 if folds and fold not in folds: continue
-                m, seconds = one_run(name, clips, test_subjects, seed, more)
-                append_row(out, row_of(name, fold, test_subjects, m, seconds), ['set', 'fold', 'model', 'stream', 'seed', 'recipe'], replace=True)
+                found = one_fold(name, clips, test_subjects, seed, more)
+                append_row(out, row_of(name, fold, test_subjects, *found), KEY, replace=True)
 
 
 if __name__ == '__main__':

@@ -67,7 +67,7 @@ def test_folders_become_clips_that_the_network_can_be_fed(tmp_path):
     for name, label, part in zip(clips.names, clips.labels, clips.parts):
         assert CLASSES[label] == name[:-1] and part == ('train' if int(name[-1]) < 3 else 'val' if name[-1] == '3' else 'test')
         assert np.array_equal(clips[name][:, 0], np.load(tmp_path / part / name[:-1] / f'{name}.npy'))
-    assert clips.feed == 'own' and clips.channels == 'xyz' and clips.frames.dtype == np.float32
+    assert clips.feed == 'own_frame' and clips.channels == 'xyz' and clips.frames.dtype == np.float32
     assert not clips.subjects.any() and not leaked(clips)
     assert {k: len(v) for k, v in split(clips).items()} == dict(train=12, fit=9, val=3, test=6, clean=6)
     assert skeleton_from(clips.skeleton) == OWN

@@ -19,6 +19,7 @@ from msagcn.feed import batch, fed_store
 from msagcn.parameters import PrepareParameters, TrainParameters
 from msagcn.reports import baseline_words, runs_of
 from msagcn.train import rounds
+from small_sets import SETS
 
 JOINTS = ['hip', 'neck', 'head', 'left hand', 'right hand', 'left foot', 'right foot']
 PARENTS = ['hip', 'hip', 'neck', 'neck', 'neck', 'hip', 'hip']
@@ -55,7 +56,7 @@ def nearest_accuracy(clips, feed):
 
 def test_the_feed_of_own_clips_keeps_how_far_a_hand_goes(reach):
     clips = read_custom(reach, 'reach')
-    assert (clips.feed, clips.notes['up']) == ('own', 'y')
+    assert (clips.feed, clips.notes['up']) == ('own_frame', 'y')
     for feed in ('own', 'own_frame', 'own_first'): assert nearest_accuracy(clips, feed) == 100
     def reached(feed):
         "Median depth that the hand covers, of each class."
@@ -95,7 +96,7 @@ def test_the_recipe_for_own_clips_is_as_long_whatever_the_number_of_clips():
         number, each = rounds(recipe.plan, n)
         assert number*each - each < recipe.steps <= number*each
     short, = grid([str(ROOT / 'params/custom.yaml')], [('epochs', '15')], TrainParameters)
-    assert (short.epochs, short.steps, short.warmup_steps) == (15, 0, 0) and rounds(short.plan, 54) == (15, 6)
+    assert (short.epochs, short.warmup, short.steps, short.warmup_steps) == (15, 5, 0, 0) and rounds(short.plan, 54) == (15, 6)
     other, = grid([str(ROOT / 'params/custom.yaml')], [('model', 'msagcn'), ('width', '40')], TrainParameters)
     assert other.steps == recipe.steps
 
@@ -103,7 +104,7 @@ def test_the_recipe_for_own_clips_is_as_long_whatever_the_number_of_clips():
 def test_prepare_says_what_needs_no_training(reach, tmp_path, capsys):
     assert main(['prepare', *pairs(benchmark='reach', source=reach, data_dir=tmp_path)]) == 0
     said = capsys.readouterr().out
-    assert 'without training: chance 33.33, majority class 33.33, 1-NN 100.00 (Euclidean, 32 frames of feed own)' in said
+    assert 'without training: chance 33.33, majority class 33.33, 1-NN 100.00 (Euclidean, 32 frames of feed own_frame)' in said
     assert 'The vertical axis is y' in said
 
 
@@ -115,13 +116,13 @@ def test_a_training_that_was_too_short_is_said_to_be(reach, tmp_path, capsys, mo
     assert main(['train', '-f', 'params/custom.yaml', *told, '--no-notebook']) == 0
     said = capsys.readouterr().out
     m = read_json(next((tmp_path / 'runs').glob('*/done.json')))
-    assert m['train_top1'] < 90 and (m['n_train'], m['majority_top1'], m['nearest_top1'], m['fed']) == (24, 33.33, 100, 'own')
+    assert m['train_top1'] < 90 and (m['n_train'], m['majority_top1'], m['nearest_top1'], m['fed']) == (24, 33.33, 100, 'own_frame')
     assert f"only {m['train_top1']:.2f} % of its own training clips are right" in said and '1-NN 100.00' in said
     rows = list(csv.DictReader(open(tmp_path / 'reports/results.csv')))
     assert rows[0]['epochs'] == '1'                                      # 3 steps of 8 clips are one pass over 24
     runs = runs_of(at['reports_dir'], 'reach', 'custom')
     words = baseline_words(runs)
-    assert '1-NN 100.00 (Euclidean, 8 frames of feed own)' in words and 'trained too short' in words
+    assert '1-NN 100.00 (Euclidean, 8 frames of feed own_frame)' in words and 'trained too short' in words
     again = pairs(data_dir=at['data_dir'], reports_dir=at['reports_dir'], device='cpu')
     for steps in (0, 2):                                                 # the whole run, and its first steps
         assert main(['verify', m['run_id'], *again, *pairs(steps=steps)]) == 0
@@ -131,19 +132,32 @@ def test_a_training_that_was_too_short_is_said_to_be(reach, tmp_path, capsys, mo
 
 
 def test_what_has_been_measured_on_small_sets():
-    "The rows that tests/small_sets.py wrote: on every set the recipe is not below 1-NN, and a fold takes less than two minutes of a core."
-    rows = [r for r in csv.DictReader(open(ROOT / 'reports/small_sets.csv')) if r['recipe'] == 'custom' and r['model'] == 'msg3d']
+    """The rows that tests/small_sets.py wrote: on every set the streams of the recipe, fused, are not below 1-NN on average over folds
+    and seeds, and both trainings of a fold take less than two minutes of a core."""
+    recipe, = grid([str(ROOT / 'params/custom.yaml')], [], TrainParameters)
     by = defaultdict(list)
-    for r in rows: by[r['set']].append(r)
-    assert by
+    for r in csv.DictReader(open(ROOT / 'reports/small_sets.csv')):
+        assert (r['recipe'], r['steps'], r['fed']) == ('custom', str(recipe.steps), 'own_frame')     # as the recipe is now
+        by[r['set']].append(r)
+    assert len(by) >= 2
     for name, there in by.items():
+        assert {r['fold'] for r in there} == {str(i) for i in range(1, len(SETS[name][1]) + 1)}
         reached, stored = (np.mean([float(r[k]) for r in there]) for k in ('top1', 'nearest_top1'))
         assert reached >= stored, (name, reached, stored)
         assert max(float(r['seconds']) for r in there) < 120 and min(float(r['train_top1']) for r in there) >= 90
 
 
+def test_what_was_tried_was_chosen_by_subjects_who_were_not_tested():
+    "A row of `inner` has neither its own fold nor all the others to train on: one is left for testing."
+    rows = list(csv.DictReader(open(ROOT / 'reports/small_sets_tried.csv')))
+    assert rows and {r['part'] for r in rows} == {'inner', 'test'}
+    for r in rows:
+        trained = r['trained_folds'].split()
+        assert r['measured_fold'] not in trained
+        assert len(trained) == len(SETS[r['set']][1]) - (2 if r['part'] == 'inner' else 1)
+
+
 def test_precog_is_read_as_its_authors_wrote_it():
-    from small_sets import SETS
     need(SHARED / 'data/real/precog2016', 'PRECOG 2016')
     clips = list(SETS['precog'][0]())
     assert len(clips) == 70 and {x.shape[1:] for *_, x in clips} == {(20, 3)} and len({s for _, s, _ in clips}) == 12
