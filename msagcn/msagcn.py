@@ -277,9 +277,10 @@ class StageTemporalConv(nn.Module):
 
     def entered(self, x):                                                        # (N, O, T, V)
         "What the branches begin with: three parts with all frames, `(N, c, T, V)`, two with every stride-th."
-        *normed, attended, framed = self.enter(x).split(self.c, 1)
-        normed = F.relu(self.enter_bn(torch.cat(normed, 1)))
-        return *normed.split(self.c, 1), subsample(attended, self.stride), subsample(framed, self.stride)
+        w, b, c = self.enter.weight, self.enter.bias, self.c
+        full = F.conv2d(x, w[:3*c], b[:3*c])                                     # (N, 3c, T, V)
+        slow = F.conv2d(subsample(x, self.stride), w[3*c:], b[3*c:])             # (N, 2c, T', V)
+        return *F.relu(self.enter_bn(full)).split(c, 1), *slow.split(c, 1)
 
     def gate_stages(self, x, i):                                                 # (N, c, T, V) -> (N, c, T', V)
         "Branch i of the gated ones: the sum of two gated convolutions, which share a BatchNorm."
