@@ -219,7 +219,7 @@ def epoch_seconds(p: BenchParameters, model: str, n: int, batch: int, **more) ->
     device, w = pick_device(p.device), replace(_work(p, 'train', model, batch), **more)
     s, net = fed_store(made_up_clips(n, w.shape), device), our_network(w).to(device)
     plan = Plan(frames=w.clip[1], epochs=1, batch_size=batch, warmup=0, milestones=(), lr=1e-6, precision=p.precisions[0])
-    with tempfile.TemporaryDirectory() as folder, clocked(train_module, 'batch', device) as spent:
+    with tempfile.TemporaryDirectory() as folder, clocked(train_module, 'training_input', device) as spent:
         history = fit(net, s, torch.arange(n, device=device), plan, f'{folder}/checkpoint', seconds=math.inf)
     return spent[0], history[0]['seconds']
 
