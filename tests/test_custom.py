@@ -229,6 +229,8 @@ def test_files_that_are_not_yaml_or_no_description(tmp_path):
     refused(path, 'cannot read')
     for text, says in {'joints: [a\nb: {': 'not YAML', '': 'not a description', 'hello': 'not a description',
                        'a: !!python/object/apply:os.getcwd []': 'not YAML',
+                       'joints: [no, no]\nparents: [1, 1]\nchannels: xyz': "'no' is there twice",
+                       'joints: [a, b]\nchannels: xyz\npersons: 010': 'persons: ',
                        '\t- a': 'not YAML'}.items():
         path.write_text(text); refused(path, says, begins=path)
     path.write_bytes(b'\xff\xfe\x00'); refused(path, 'not YAML')
