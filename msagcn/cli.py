@@ -9,6 +9,7 @@ __all__ = ['VERBS', 'several', 'grid', 'run_train', 'run_test', 'run_fuse', 'run
 
 # %% ../nbs/70_cli.ipynb #d346e96a
 import argparse, itertools, json, re, sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from . import __version__
@@ -139,8 +140,7 @@ def run_explore(p: ExploreParameters) -> None:
 def render(name: str, p, folder) -> Path|None:
     "Execute a runner notebook with parameters and keep the executed copy; None without the notebook tools."
     from msagcn.reports import runner, execute
-    try: import papermill
-    except ImportError:
+    if find_spec('papermill') is None:
         print('(notebook tools are not installed: no rendered notebook)', file=sys.stderr)
         return None
     return execute(runner(name), Path(folder)/f'{name}.ipynb', p.model_dump())

@@ -9,7 +9,7 @@ __all__ = ['embed_forward', 'embed_backward', 'embed', 'embed_backward_op']
 import torch
 from torch import Tensor
 
-from .gpu_launch import cdiv, jit, launch, next_power_of_2, tl, types, wide_type
+from .gpu_launch import cdiv, jit, launch, next_power_of_2, tl, types
 
 # %% ../nbs/36_gpu_embed.ipynb #12c96747
 @jit

@@ -189,7 +189,8 @@ mix.register_fake(mix._init_fn)
 def mix_backward_op(g: Tensor, x: Tensor, w: Tensor, b: Tensor, att: Tensor, shared: Tensor, gate: Tensor
                     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     "Gradients of x, w, b, of the graphs (N, 3, S, 8, V, V), of gate and e."
-    g, p, (N, C, T, V), O, A = g.contiguous(), pointwise(x, w), x.shape, len(w)//3, wide_type(x)
+    g, p, N, V = g.contiguous(), pointwise(x, w), len(x), x.shape[3]
+    O, A = len(w)//3, wide_type(x)
     dp, dF, dgate = torch.empty_like(p), x.new_empty(N, 3, att.shape[2], 8, V, V, dtype=A), x.new_empty(N, 3, O, dtype=A)
     de, db = x.new_empty(O, N, V, dtype=A), x.new_empty(N, 3*O, dtype=A)
     launch(mix_backward, (3*N*8*att.shape[2],), g, p, b, att, shared, gate, dp, dF, dgate, de, db, N, **_mix_sizes(x, w, att))

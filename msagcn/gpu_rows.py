@@ -10,7 +10,7 @@ __all__ = ['NORMS', 'rows_reduce', 'rows_apply', 'rows_back_reduce', 'rows_back_
 import torch
 from torch import Tensor, nn
 
-from .gpu_launch import INTERPRETED, can_launch, cdiv, jit, launch, next_power_of_2, tl, types, wide_type
+from .gpu_launch import can_launch, cdiv, jit, launch, next_power_of_2, tl, types, wide_type
 from .gpu_norm import SAVED, Moves, normalised, norm_finish, note
 from .lean import faster
 

@@ -391,7 +391,8 @@ def branches(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:      # y; z, u; saved (9, 3c), (9, 7c); pools (4, N, T'), (3, N, T')
     "`relu(relu(five branches side by side) + r)`."
     N, (c, size, tile, A) = len(x), (len(w)//5, _sizes(x, stride), _tiles(x, stride), types(x)['A'])
-    TO, V, T, L = size['TO'], size['V'], size['T'], size['TO']*size['V']
+    TO, V = size['TO'], size['V']
+    L = TO*V
     z, u = pointwise(x, w), x.new_empty(N, 7*c, TO, V)
     s3 = statistics(z[:, :3*c], *norm, eps)
     launch(conv_forward, (cdiv(L, _conv_sizes(c, x)['B']), N, 2), z, s3, _tap_weights(*gated, x), u, z.stride(0), u.stride(0), c, 3*c, **size, **_conv_sizes(c, x))

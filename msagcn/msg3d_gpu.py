@@ -30,7 +30,7 @@ class NodesRingSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, W, M, b):                # (U, T', N, C), (K, C, O), (R, K·U), (O,)
         ctx.save_for_backward(x, W, M)
-        (U, S, N, _), O = x.shape, len(b)
+        S, N, O = x.shape[1], x.shape[2], len(b)
         return torch.addmm(b.repeat(S*N), M, _convolved(x, W).view(-1, S*N*O)).view(-1, S, N, O)
 
     @staticmethod

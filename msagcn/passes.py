@@ -323,7 +323,7 @@ class Mix(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gy):                                                       # (N, O, T, V)
         (x, w, F_, gate, e, order, start, p, y), gy = ctx.saved_tensors, gy.contiguous()
-        (N, _, T, V), O, W = x.shape, w.shape[1], w.flatten(0, 1)
+        (T, V), O, W = x.shape[2:], w.shape[1], w.flatten(0, 1)
         gx, gF, ggate, ge, gw, gp = *(torch.empty_like(t) for t in (x, F_, gate, e)), torch.zeros_like(W), torch.empty_like(p[_few(p)[0]])
         for n in _few(p):
             c = len(p[n])
