@@ -20,6 +20,7 @@ import torch
 
 from . import __version__
 from .arrays import is_arrays, prepare_arrays
+from .augment import training_input
 from .baselines import baselines, baselines_in_words, majority, measured
 from .clips import Clips, equal_content, leaked, load_clips, people, save_clips, shared_frames, split
 from .compare import kind_of
@@ -178,7 +179,9 @@ def first_input(p: TrainParameters, clips: Clips, model) -> torch.Tensor:       
     "What the model gets of the first clip; whatever does not fit there is said by who finds it."
     first = {k: getattr(clips, k)[:1] for k in ('names', 'labels', 'subjects', 'parts', 'hashes', 'lengths')}
     one = replace(clips, frames=clips.frames[:clips.lengths[0]], **first)
-    x = batch(fed_store(one, feed=p.feed), torch.tensor([0]), p.frames, p.stream)
+    s, i = fed_store(one, feed=p.feed), torch.tensor([0])
+    x = batch(s, i, p.frames, p.stream)
+    training_input(s, i, p.frames, p.stream, p.seed, i, p.plan.augmentation)
     if x.shape[1:] != model.shape: raise MsagcnError(f'{p.benchmark}: gives {tuple(x.shape[1:])}, the model takes {tuple(model.shape)}')
     return x
 
