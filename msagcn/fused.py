@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .lean import (LEAN, LeanBlock, LeanFigureGraphConv, LeanRetrospect, LeanStageGraphConv, LeanStageTemporalConv,
-                         faster, pointwise)
+                         channel_weights, faster, pointwise)
 from .msagcn import (Block, ConvNorm, EdgeBranch, FigureGraphConv, MSAGCN, Retrospect, StageGraphConv,
                            StageTemporalConv, class_of_channels, subsample)
 from .passes import (JOINTS, Constant, Context, Frames, Join, LargestOfThree, Mix, Pairs, Shared, Strongest, embedded,
@@ -65,10 +65,8 @@ class FusedStageGraphConv(LeanStageGraphConv):
         return both(attention, shared), both(attention.sum(3), shared.sum(3)), both(attention.mean(4), shared.mean(4))
 
     def context_matrix(self, mean):                  # (N, C, V) -> (N, V, V)
-        w, b = self.context_project.weight.flatten(1), self.context_project.bias
-        p = w.matmul(mean) + b[:, None]
-        O = p.shape[1]
-        return Context.apply(p, self.context_weight.repeat_interleave(O//4)/O)
+        p = self.context_points(mean)                                            # (N, O, V)
+        return Context.apply(p, channel_weights(self.context_weight, p.shape[1]))
 
     def constants(self, mean, F_, sums, means):
         if not self.training: return super().constants(mean, F_, sums, means)

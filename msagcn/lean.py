@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['READABLE', 'BUFFER', 'LEAN', 'faster', 'exchange', 'exchanged', 'Pointwise', 'row_sums', 'pointwise', 'LeanConv1x1',
-           'together', 'ChannelContext', 'channel_context', 'Neighbours', 'LeanEdgeBranch', 'channel_classes',
+           'together', 'ChannelContext', 'channel_weights', 'Neighbours', 'LeanEdgeBranch', 'channel_classes',
            'Aggregate', 'Buffers', 'clip_ranges', 'aggregate', 'LeanStageGraphConv', 'LeanFigureGraphConv', 'gates',
            'GatedNorm', 'gated_halves', 'MaxOfThree', 'max_of_three', 'ReluAddRelu', 'relu_add_relu', 'over_processes',
            'LeanStageTemporalConv', 'LeanBlock', 'LeanRetrospect']
@@ -107,13 +107,12 @@ class ChannelContext(torch.autograd.Function):
             gp.append(torch.addcmul(S, S, S, value=-1).mul_(dn[:, None]).sum(-1))    # sigma' = S - S², even in its argument
         return torch.cat(gp)*a[:, None], ga
 
-def channel_context(
-    p: Tensor,           # (N, O, V)
+def channel_weights(
     alpha: Tensor,       # (4,), weights of the four groups of channels
-) -> Tensor:             # (N, V, V)
-    "Weighted mean over channels of the channel-specific graphs `sigmoid(p_u - p_v)`."
-    O = p.shape[1]
-    return ChannelContext.apply(p, alpha.repeat_interleave(O//4)/O)
+    O: int,              # channels
+) -> Tensor:             # (O,)
+    "Each channel's weight in the weighted mean over channels."
+    return alpha.repeat_interleave(O//4)/O
 
 # %% ../nbs/36_lean.ipynb #83c7f991
 class Neighbours(torch.autograd.Function):
@@ -222,8 +221,8 @@ class LeanStageGraphConv(StageGraphConv):
     "The graph convolution, class by class."
     def context_matrix(self, mean):                                              # (N, C, V) -> (N, V, V)
         if mean.device.type != 'cpu': return super().context_matrix(mean)
-        w, b = self.context_project.weight.flatten(1), self.context_project.bias
-        return channel_context(w.matmul(mean) + b[:, None], self.context_weight)
+        p = self.context_points(mean)                                            # (N, O, V)
+        return ChannelContext.apply(p, channel_weights(self.context_weight, p.shape[1]))
 
     def mix(self, x, F_, gate, e):
         w = self.project.weight.view(3, self.c_out, -1)

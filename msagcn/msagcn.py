@@ -187,10 +187,14 @@ class StageGraphConv(nn.Module):
         F_ = (attention[:, :, :, None]/2 + shared[:, :, None]).flatten(2, 3)
         return F_, F_.sum(3), F_.mean(4)
 
+    def context_points(self, mean):                                              # (N, C, V) -> (N, O, V)
+        "What the channels' own graphs compare, a number for each joint."
+        w, b = self.context_project.weight.flatten(1), self.context_project.bias
+        return w.matmul(mean) + b[:, None]
+
     def context_matrix(self, mean):                                              # (N, C, V) -> (N, V, V)
         "The clips' own contexts."
-        w, b = self.context_project.weight.flatten(1), self.context_project.bias
-        return channel_context(w.matmul(mean) + b[:, None], self.context_weight)
+        return channel_context(self.context_points(mean), self.context_weight)
 
     def running_context(self, mean):                                             # (N, C, V)
         "The context: every clip's own, `(N, ...)`, under `sample`, else `(1, ...)`."
@@ -368,8 +372,7 @@ class FigureGraphConv(StageGraphConv):
         return F_.flatten(2, 3),
 
     def context_matrix(self, mean):                                              # (N, C, V) -> (N, O, V, V)
-        w, b = self.context_project.weight.flatten(1), self.context_project.bias
-        p = w.matmul(mean) + b[:, None]                                          # (N, O, V)
+        p = self.context_points(mean)                                            # (N, O, V)
         return (p[..., None] - p[:, :, None]).tanh()
 
     def constants(self, mean, F_):
