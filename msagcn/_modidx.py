@@ -1154,7 +1154,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                             'msagcn.own.cropped_times': ('own.html#cropped_times', 'msagcn/own.py'),
                             'msagcn.own.even_times': ('own.html#even_times', 'msagcn/own.py'),
                             'msagcn.own.leading_body': ('own.html#leading_body', 'msagcn/own.py'),
-                            'msagcn.own.longest_axis': ('own.html#longest_axis', 'msagcn/own.py'),
                             'msagcn.own.own_batch': ('own.html#own_batch', 'msagcn/own.py'),
                             'msagcn.own.own_clip': ('own.html#own_clip', 'msagcn/own.py'),
                             'msagcn.own.own_store': ('own.html#own_store', 'msagcn/own.py'),

@@ -22,7 +22,7 @@ from .estimators import frame_files, read_people
 from .missing import (FILLS, RULES, Missing, Reading, axes_from, fill, in_order, missing_note,
                             reading_note, with_nan)
 from .overlap import frame_prints, overlaps
-from .own import longest_axis
+from .viz import find_up
 from .skeleton import SKELETONS, Skeleton, skeleton_note, tree_skeleton
 
 # %% ../nbs/27_custom.ipynb #c2a9c564
@@ -372,7 +372,7 @@ def read_custom(
     clips = Clips(benchmark, skeleton_note(d.skeleton), classes, names, labels, _numbered(subjects), list(parts),
                   [content_hash(x) for x in frames], np.array([len(x) for x in frames]), np.concatenate(frames), d.channels,
                   'own_frame' if d.channels == 'xyz' else 'mmaction2', list(d.image) if d.image else None, notes)
-    if d.channels == 'xyz': clips.notes['up'] = d.up or longest_axis(clips)
+    if d.channels == 'xyz': clips.notes['up'] = d.up or find_up(clips.frames, d.skeleton, 'xyz')[1]
     if d.channels != 'xyz' and not d.image: clips.shared = clips.data_hash, _shared_before(clips, d, files)
     return clips
 

@@ -209,7 +209,7 @@ def explorer_tree(weights: dict, clips: Clips, names: list[str], layers=(), gall
     if missing := [n for n in names if n not in clips.names]: raise MsagcnError(f'clips: {clips.benchmark} has no clip {missing[0]!r}')
     runs = run_tree(weights, clips, names, layers, use)
     skeleton = skeleton_from(clips.skeleton)
-    up = find_up(clips.frames, skeleton, clips.channels)
+    up = find_up(clips.frames, skeleton, clips.channels, clips.notes.get('up', ''))
     words = ' '.join([_SHOWN, *dict.fromkeys(_WORDS[r.pop('words')] for r in runs)])
     return dict(title=f"{', '.join(weights)} on {clips.benchmark}", words=words, gallery=gallery, classes=clips.classes, colours=colour_tables(),
                 skeleton=skeleton_tree(skeleton), clips=[clip_tree(clips, n, up) for n in names], runs=runs)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OWN_FEEDS', 'UNIT', 'TURN', 'CROP', 'SHIFT', 'leading_body', 'centre_path', 'bone_unit', 'own_clip', 'own_store',
-           'even_times', 'cropped_times', 'between_frames', 'longest_axis', 'turned', 'shifted', 'own_batch']
+           'even_times', 'cropped_times', 'between_frames', 'turned', 'shifted', 'own_batch']
 
 # %% ../nbs/26_own.ipynb #3ab2c248
 from dataclasses import replace
@@ -129,21 +129,6 @@ def between_frames(
     return x, torch.where(w < .5, a_there, b_there)
 
 # %% ../nbs/26_own.ipynb #0b70baba
-def longest_axis(
-    clips: Clips,
-    clear: float = 1.25,     # how much longer than along every other axis
-) -> str:                    # 'x', 'y' or 'z'
-    "The axis along which the joints of a body are spread most, as the median over clips; y where none is clearly longest."
-    spreads = []
-    for start, T in zip(clips.starts, clips.lengths):
-        x = clips.frames[start:start + T]
-        body = x[:, leading_body(x)].astype(np.float64)
-        spreads.append(np.median(body[body.any((1, 2))].std(1), axis=0))     # (C,)
-    spread = np.median(spreads, axis=0)
-    best = int(spread.argmax())
-    others = np.delete(spread, best)
-    return 'xyz'[best] if spread[best] >= clear*others.max() else 'y'
-
 def turned(
     x: Tensor,           # (N, ..., 3)
     degrees: Tensor,     # (N,)

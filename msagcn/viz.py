@@ -176,9 +176,13 @@ def find_up(
     frames: np.ndarray,  # (n, M, V, C) or (n, V, C): poses of as many clips as there are
     skeleton: Skeleton,
     channels: str,  # 'xyz', 'xy' or 'xys'
+    axis: str = '',  # the vertical one, 'x', 'y' or 'z', where it is known
 ) -> str:  # '+y', '-y', '+z', … '-x'; of 2D only '+y' or '-y'
-    """The axis along which heads are above shoulders, hips, knees and feet; `usual_up` where names or
-    poses do not say."""
+    """The axis along which heads are above shoulders, hips, knees and feet; `usual_up`, or the known axis
+    upwards, where names or poses do not say."""
+    usual = usual_up(skeleton, channels)
+    if axis and usual[1] != axis:
+        usual = '+' + axis
     D = len(channels.rstrip('s'))
     some = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), _LOOKED_AT)).astype(int))
     poses = np.asarray(frames[some][..., :D], dtype=float).reshape(-1, skeleton.V, D)
@@ -192,15 +196,15 @@ def find_up(
             if len(step):
                 steps.append(step.mean(0))  # (D,), shorter where poses disagree
     if not steps:
-        return usual_up(skeleton, channels)
+        return usual
     steps = np.array(steps)  # (levels - 1, D)
-    axes = range(D) if D == 3 else [1]
-    axis = max(axes, key=lambda d: abs(steps[:, d].mean()))
-    mean = steps[:, axis].mean()
-    along = steps[:, axis] * np.sign(mean)
+    axes = ['xyz'.index(axis)] if axis else range(D) if D == 3 else [1]
+    best = max(axes, key=lambda d: abs(steps[:, d].mean()))
+    mean = steps[:, best].mean()
+    along = steps[:, best] * np.sign(mean)
     if abs(mean) < 0.4 or along.min() < -0.3:
-        return usual_up(skeleton, channels)  # lying, or not a body
-    return ('+' if mean > 0 else '-') + 'xyz'[axis]
+        return usual  # lying, or not a body
+    return ('+' if mean > 0 else '-') + 'xyz'[best]
 
 def upright(
     frames: np.ndarray,  # (..., C), coordinates first
