@@ -19,7 +19,8 @@ from .bench import BenchParameters, measure
 from .clips import load_clips
 from .core import MsagcnError
 from .distributed import finish, launch, place, slurm_command, world
-from .experiment import as_arguments, findings, in_common, prepare, test_accuracy, train, without_training
+from .experiment import as_arguments, test_accuracy, train
+from .prepare import findings, in_common, prepare, without_training
 from .weights import Predictor, assumed, open_weights
 from .export import apart_onnx, apart_torch, export_onnx, export_torch
 from .foreign_scores import add_fuse_flags, fuse_from_flags, has_fuse_flags

@@ -348,7 +348,7 @@ def _read_all(d, names, files):               # frames of each clip; notes for t
                 if counts[what]: people[what][name] = counts[what]
             bar.step()
     notes = dict(reading=reading_note(d.reading), missing=missing_note(sum(missing[1:], missing[0]), d.skeleton))
-    if any(people.values()): notes['people'] = people
+    if any(people.values()): notes['links'] = people
     return frames, notes
 
 def read_custom(

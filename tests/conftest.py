@@ -48,7 +48,8 @@ def places(root):
 @pytest.fixture(scope='session')
 def embedded(tmp_path_factory):
     "A data folder with the embedded set of two people, 60 clips, prepared. Read it, never write to it."
-    from msagcn.experiment import PrepareParameters, prepare
+    from msagcn.parameters import PrepareParameters
+    from msagcn.prepare import prepare
     data = tmp_path_factory.mktemp('embedded')
     prepare(PrepareParameters(subjects=2, data_dir=str(data)))
     return data

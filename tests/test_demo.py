@@ -10,7 +10,7 @@ import yaml
 from conftest import ROOT, need
 
 from msagcn.clips import load_clips, split
-from msagcn.experiment import prepare
+from msagcn.prepare import prepare
 from msagcn.parameters import PrepareParameters, TrainParameters, read_parameters
 from msagcn.streams import batch, store
 

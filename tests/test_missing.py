@@ -12,7 +12,8 @@ from msagcn.cli import main
 from msagcn.clips import Clips, load_clips
 from msagcn.core import MsagcnError, read_json
 from msagcn.custom import read_clip_file, read_coordinates, read_custom, read_filled
-from msagcn.experiment import data_note, findings
+from msagcn.experiment import data_note
+from msagcn.prepare import findings
 from msagcn.feed import FEEDS, batch, fed_store
 from msagcn.missing import AXES, Reading, fill
 from msagcn.skeleton import COCO17, MEDIAPIPE33, NTU25, UCLA20, tree_skeleton

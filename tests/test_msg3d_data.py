@@ -12,7 +12,9 @@ from conftest import SHARED, need
 from msagcn.clips import load_clips, split
 from msagcn.core import MsagcnError
 from msagcn.evaluate import load_scores
-from msagcn.experiment import PrepareParameters, TrainParameters, findings, prepare, train
+from msagcn.experiment import TrainParameters, train
+from msagcn.parameters import PrepareParameters
+from msagcn.prepare import findings, prepare
 from msagcn.weights import predict_file
 from msagcn.feed import batch, fed_store
 from msagcn.mmaction import mmaction_batch, pre_normalise_2d, read_mmaction, turn_to, unpacked

@@ -11,8 +11,10 @@ import pytest
 from conftest import SHARED, need, pairs, places
 from msagcn.cli import main
 from msagcn.clips import load_clips
-from msagcn.core import MsagcnError
+from msagcn.core import MsagcnError, read_json
 from msagcn.custom import read_clip_file, read_coordinates, read_custom
+from msagcn.experiment import data_note, write_data_note
+from msagcn.prepare import findings
 from msagcn.skeleton import BODY25, COCO17, MEDIAPIPE33, OPENPOSE18
 
 BODY = np.array(
@@ -178,7 +180,8 @@ def test_prepare_says_it_and_the_manifest_has_it(tmp_path, capsys):
     at = places(tmp_path)
     assert main(['prepare', *pairs(benchmark='d', source=tmp_path / 'd.yaml', data_dir=at['data_dir'])]) == 0
     said = capsys.readouterr().out
-    people = load_clips(tmp_path / 'data/d').notes['people']
+    clips = load_clips(tmp_path / 'data/d')
+    people = clips.notes['links']
     assert (
         people['nobody'] == {'test_bow': 1, 'train_bow': 1}
         and '2 people were nobody and are left out (2 clips)' in said
@@ -188,6 +191,9 @@ def test_prepare_says_it_and_the_manifest_has_it(tmp_path, capsys):
         and '80 poses were of people beyond' in said
     )
     assert people['uncertain'].keys() == {'test_bow', 'train_bow'} and 'uncertain (2 clips)' in said
+    write_data_note(at['reports_dir'], 'd', clips)                         # and the report says it from there
+    note = read_json(data_note(at['reports_dir'], 'd', clips.data_hash))
+    assert 'uncertain (2 clips)' in findings(note)[0] and note['links'] == people
 
 
 def flat(points, scores):

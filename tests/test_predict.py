@@ -14,7 +14,8 @@ from msagcn.clips import load_clips, save_clips
 from msagcn.core import MsagcnError
 from msagcn.experiment import test_accuracy as accuracy, train
 from msagcn.evaluate import load_scores
-from msagcn.experiment import PrepareParameters, prepare
+from msagcn.parameters import PrepareParameters
+from msagcn.prepare import prepare
 from msagcn.msg3d_names import save_names
 from msagcn.parameters import PredictParameters
 from msagcn.weights import Predictor, build_model, open_weights, read_one, save_weights

@@ -102,7 +102,8 @@ def test_the_ledger(capfd, reports, embedded, monkeypatch):
 
 
 def test_other_data_are_refused(capfd, reports, embedded, tmp_path):
-    from msagcn.experiment import PrepareParameters, prepare
+    from msagcn.parameters import PrepareParameters
+    from msagcn.prepare import prepare
     prepare(PrepareParameters(subjects=2, data_dir=str(tmp_path / 'other'), seed=5))
     status, said, complaint = verify(capfd, reports, tmp_path / 'other')
     assert status == 2 and not said and len(complaint.strip().splitlines()) == 1
@@ -204,7 +205,8 @@ def test_the_committed_small_run(capfd, tmp_path):
     rounded otherwise, which training amplifies from step to step; there the loss before any weight has moved is the same but for rounding.
     Code that rounds otherwise needs the run recorded anew."""
     run = need(ROOT / 'reports/runs/msagcn-embedded-short-joint-s1', 'small run')
-    from msagcn.experiment import PrepareParameters, prepare
+    from msagcn.parameters import PrepareParameters
+    from msagcn.prepare import prepare
     prepare(PrepareParameters(data_dir=str(tmp_path)))
     status, said, _ = verify(capfd, ROOT / 'reports', tmp_path, run.name, steps=8)
     with capfd.disabled(): print(f'\n{said}')
