@@ -18,6 +18,8 @@ from oracle_msagcn import UCLA_INWARD, UCLA_OUTWARD, LiteralMSAGCN
 from oracle_msg3d import LiteralMSG3D
 from test_export import settled
 
+pytestmark = pytest.mark.alone
+
 PROMISED = 'task model shape batch precision device ours_seconds against against_seconds ratio ours_mib against_mib'.split()
 
 

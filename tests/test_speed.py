@@ -7,6 +7,8 @@ from conftest import ROOT
 from msagcn.contenders import Work, alternate
 from msagcn.native import can_compile
 
+pytestmark = pytest.mark.alone
+
 PAIRS = {      # what of NTU, how many times as fast at least (the command msagcn bench measures by how much)
     'msagcn': (dict(batch=16), 1.1),
     'msg3d': (dict(batch=8, frames=100), 1.5)}
