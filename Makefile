@@ -31,7 +31,7 @@ demo: env  ## raw files to a report, on generated data (some minutes); nothing o
 
 test: env  ## everything: notebooks as tests, then tests/
 	nbdev_test --n_workers 2 --path nbs
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m 'not alone' tests
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not alone' tests
 	pytest -m alone tests
 
 export: env  ## notebooks to msagcn/, cleaned

@@ -7,7 +7,7 @@ __all__ = ['Clips', 'Growing', 'equal_content', 'shared_frames', 'named_overlaps
            'is_prepared', 'save_clips', 'load_clips']
 
 # %% ../nbs/12_clips.ipynb #9b164b15
-import json, os, shlex
+import json, mmap, os, shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,10 +71,17 @@ def shared_frames(clips: Clips) -> list[list]:     # [test clip, a training clip
     data_hash = clips.data_hash
     if clips.shared is None or clips.shared[0] != data_hash:
         starts = np.append(clips.starts, clips.lengths.sum())
-        def prints(first, end): return frame_prints(clips.frames[starts[first]:starts[end]], clips.channels)
+        def prints(first, end):
+            found = frame_prints(clips.frames[starts[first]:starts[end]], clips.channels)
+            _let_go(clips.frames)
+            return found
         found = overlaps(prints, clips.lengths, np.array(clips.parts) == 'test')
         clips.shared = data_hash, named_overlaps(clips, found)
     return clips.shared[1]
+
+def _let_go(frames) -> None:
+    "Give back the pages of a memory-mapped file that were read, so that a large set takes no more memory than a small one."
+    if isinstance(frames, np.memmap) and frames.mode == 'r' and hasattr(mmap, 'MADV_DONTNEED'): frames._mmap.madvise(mmap.MADV_DONTNEED)
 
 def named_overlaps(clips: Clips, found) -> list[list]:
     "What `overlaps` found, by name, without the clips that are equal to a training clip."

@@ -65,7 +65,7 @@ class _Table:
     def clips(self): "(n,) the training clip of each number asked for, −1 where there is none."; return self.found[self.at]
 
 # %% ../nbs/11_overlap.ipynb #c4224b45
-BLOCK = 1 << 18          # frames looked at together
+BLOCK = 1 << 15          # frames looked at together
 
 def _blocks(lengths):                # yields (first, end) clips
     "Clips together until they are a block."

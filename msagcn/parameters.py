@@ -328,7 +328,7 @@ class TrainParameters(Parameters):
     schedule: Literal['step', 'cosine'] = Field('step', description='of the learning rate: a tenth after each milestone, or half a cosine to zero')
     milestones: list[Count] = Field([50], description='of schedule step: epochs')
     warmup: Annotated[int, Field(ge=0)] = Field(5, description='epochs in which the learning rate rises')
-    steps: Annotated[int, Field(ge=0)] = Field(0, description='length in steps instead of epochs, whatever the number of clips; 0: by epochs')
+    steps: Annotated[int, Field(ge=0)] = Field(0, validate_default=True, description='length in steps instead of epochs, whatever the number of clips; 0: by epochs')
     warmup_steps: Annotated[int, Field(ge=0)] = Field(0, description='with steps, instead of warmup: steps in which the learning rate rises')
     weight_decay: Annotated[float, Field(ge=0)] = Field(1e-4, description='of all weights')
     label_smoothing: Share = Field(0., description='share of the target that all classes have in equal parts')
@@ -365,7 +365,6 @@ class TrainParameters(Parameters):
     @model_validator(mode='after')
     def _one_length(self):
         if not self.steps:
-            if not self.epochs: raise ValueError('epochs and steps: both are 0; one of them says how long to train')
             if self.warmup_steps: raise ValueError('warmup_steps: goes with steps; with epochs say warmup')
             return self
         for k in ('epochs', 'warmup'):
@@ -375,6 +374,11 @@ class TrainParameters(Parameters):
         if self.repeats > 1: raise ValueError('repeats: means nothing with steps')
         if self.warmup_steps >= self.steps: raise ValueError(f'warmup_steps: {self.warmup_steps} are not fewer than steps: {self.steps}')
         return self
+    @field_validator('steps')
+    @classmethod
+    def _some_length(cls, steps, info):
+        if not steps and info.data.get('epochs') == 0: raise ValueError('0, and epochs are 0, too; one of them says how long to train')
+        return steps
     @field_validator('width')
     @classmethod
     def _width_suits_the_model(cls, width, info):

@@ -14,6 +14,14 @@ os.environ.setdefault('MSAGCN_QUIET', '1')                    # no progress bars
 TINY = dict(frames=8, width=40, batch_size=8, epochs=1, warmup=0, val_subjects='[1]', device='cpu')
 
 
+LONGEST = 'test_resume', 'test_lab', 'test_runners', 'test_missing', 'test_ntu', 'test_explore', 'test_distributed', 'test_predict'
+
+
+def pytest_collection_modifyitems(items):
+    "Files that take longest come first, so that at the end no core waits for one of them."
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 def need(path, what):
     "The path, or skip the test saying what is not there."
     path = Path(path)

@@ -151,7 +151,7 @@ WRONG = {'a name of a part': (dict(variant={}), "'variant' is no part of a grid,
          'a seed of its own': (dict(variants=dict(full=dict(seed=3))), 'full: seed is said by seeds'),
          'nothing to do': (dict(seeds={}), 'seeds: no run of full, no_edge, frames_alone is planned'),
          'no test': (dict(common=GRID['common'] | dict(test=False)), 'test is always true'),
-         'a value': (dict(common=GRID['common'] | dict(epochs=0)), 'full: epochs and steps: both are 0; one of them says how long to train')}
+         'a value': (dict(common=GRID['common'] | dict(epochs=0)), 'full: steps: 0, and epochs are 0, too; one of them says how long to train')}
 
 
 @pytest.mark.parametrize('case', WRONG)
