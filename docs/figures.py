@@ -1,4 +1,7 @@
-"""Figures of the guide, drawn when the site is built: from the generated set, and from the files in reports/."""
+"""Figures of the guide, drawn when the site is built.
+
+From the generated set, and from the files in reports/."""
+
 import matplotlib
 
 matplotlib.use('Agg')
@@ -6,54 +9,73 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from msagcn.graph import hop_distance, static_adjacency
-from msagcn.skeleton import UCLA20
-from msagcn.synthetic import generate_clip
-from msagcn.tables import read_back
-from msagcn.viz import COLOURS, draw_pose, show_curves, show_matrix, show_skeletons
+from msagcn.data.skeleton import UCLA20
+from msagcn.data.synthetic import generate_clip
+from msagcn.models.graph import hop_distance, static_adjacency
+from msagcn.report.figures import COLOURS, draw_pose, show_curves, show_skeletons
+from msagcn.report.graph_figures import show_matrix
+from msagcn.report.table_forms import read_back
 
 HAND, ELBOW = UCLA20.joints.index('right hand'), UCLA20.joints.index('right elbow')
 
 
-def clip(action='throw', view=1): return generate_clip(action, 1, 0, view)
+def clip(action='throw', view=1):
+    return generate_clip(action, 1, 0, view)
 
 
-def poses(): show_skeletons(clip(), UCLA20, title=f'throw: {" × ".join(map(str, clip().shape))} numbers')
+def poses():
+    show_skeletons(clip(), UCLA20, title=f'throw: {" × ".join(map(str, clip().shape))} numbers')
 
 
 def numbers():
     "One joint's coordinates over the frames."
-    x, ax = clip()[:, HAND], plt.subplots(figsize=(6, 2.4), layout='constrained')[1]
-    for c, name in enumerate('xyz'): ax.plot(np.arange(len(x)) + 1, x[:, c], color=COLOURS[c], linestyle=('-', '--', ':')[c], label=name)
-    ax.set(xlabel='frame', ylabel='m', title='right hand'); ax.legend(frameon=False); ax.spines[['top', 'right']].set_visible(False)
+    x = clip()[:, HAND]
+    ax = plt.subplots(figsize=(6, 2.4), layout='constrained')[1]
+    frames = np.arange(len(x)) + 1
+    for c, (name, style) in enumerate(zip('xyz', ('-', '--', ':'))):
+        ax.plot(frames, x[:, c], color=COLOURS[c], linestyle=style, label=name)
+    ax.set(xlabel='frame', ylabel='m', title='right hand')
+    ax.legend(frameon=False)
+    ax.spines[['top', 'right']].set_visible(False)
 
 
 def cameras():
-    "The same moment seen by the three cameras."
-    for ax, view in zip(plt.subplots(1, 3, figsize=(6, 2.8), layout='constrained')[1], (1, 2, 3)):
+    "One moment seen by three cameras."
+    axes = plt.subplots(1, 3, figsize=(6, 2.8), layout='constrained')[1]
+    for ax, view in zip(axes, (1, 2, 3)):
         x = clip('carry', view)
-        draw_pose(ax, x[len(x) // 2], UCLA20); ax.margins(.08); ax.set_title(f'camera {view}', fontsize=9)
+        draw_pose(ax, x[len(x) // 2], UCLA20)
+        ax.margins(0.08)
+        ax.set_title(f'camera {view}', fontsize=9)
 
 
 def streams():
     "Joints, bones and motion of one moment."
     x = clip()[..., :2]
-    t = int(np.linalg.norm(np.diff(x[:, HAND], axis=0), axis=1).argmax())             # where the hand is fastest
+    speed = np.linalg.norm(np.diff(x[:, HAND], axis=0), axis=1)
+    t = int(speed.argmax())  # where the hand is fastest
     bones, motion = x[t] - x[t, list(UCLA20.parents)], x[t + 1] - x[t]
-    for ax, name in zip(plt.subplots(1, 3, figsize=(6.6, 3.2), layout='constrained')[1], ('joint', 'bone', 'joint motion')):
-        draw_pose(ax, clip()[t], UCLA20, faint=True); ax.set_title(name, fontsize=9); ax.margins(.1)
-        if name == 'joint': ax.scatter(*x[t].T, s=14, color=COLOURS[0], zorder=3)
+    axes = plt.subplots(1, 3, figsize=(6.6, 3.2), layout='constrained')[1]
+    for ax, name in zip(axes, ('joint', 'bone', 'joint motion')):
+        draw_pose(ax, clip()[t], UCLA20, faint=True)
+        ax.set_title(name, fontsize=9)
+        ax.margins(0.1)
+        if name == 'joint':
+            ax.scatter(*x[t].T, s=14, color=COLOURS[0], zorder=3)
         else:
             start, arrow = (x[t] - bones, bones) if name == 'bone' else (x[t], motion)
-            ax.quiver(*start.T, *arrow.T, angles='xy', scale_units='xy', scale=1, width=.012, color=COLOURS[1], zorder=3)
+            style = dict(angles='xy', scale_units='xy', scale=1, width=0.012, zorder=3)
+            ax.quiver(*start.T, *arrow.T, color=COLOURS[1], **style)
 
 
 def graph():
-    "Who hears whom through the limbs, and how far joints are from each other."
+    "The graph along the limbs, inward and outward, and the distances between joints."
     axes = plt.subplots(1, 3, figsize=(9, 3), layout='constrained')[1]
-    for ax, A, title in zip(axes, (*static_adjacency(UCLA20)[1:], hop_distance(UCLA20)), ('inward', 'outward', 'distance in limbs')):
+    _, inward, outward = static_adjacency(UCLA20)
+    matrices = {'inward': inward, 'outward': outward, 'distance in limbs': hop_distance(UCLA20)}
+    for ax, (title, A) in zip(axes, matrices.items()):
         show_matrix(A, UCLA20, title, ax, names=False)
-        ax.figure.colorbar(ax.collections[0], ax=ax, shrink=.75).ax.tick_params(labelsize=6)
+        ax.figure.colorbar(ax.collections[0], ax=ax, shrink=0.75).ax.tick_params(labelsize=6)
 
 
 def accuracies(table):
@@ -61,22 +83,31 @@ def accuracies(table):
     rows = read_back(table).query('benchmark == "nw_ucla"')
     rows = rows[~rows.streams.str.contains(' ') & rows['95 % of all'].str.contains('–.')]
     ends = rows['95 % of all'].str.split('–', expand=True).astype(float)
-    ax = plt.subplots(figsize=(6.5, .32 * len(rows) + .9), layout='constrained')[1]
+    ax = plt.subplots(figsize=(6.5, 0.32 * len(rows) + 0.9), layout='constrained')[1]
     ax.hlines(range(len(rows)), ends[0], ends[1], color='0.6', linewidth=3)
-    ax.scatter(rows['all'].str.split(' ').str[0].astype(float), range(len(rows)), color=COLOURS[0], zorder=3)
-    ax.set(yticks=range(len(rows)), yticklabels=rows.model + ' ' + rows.streams + ', ' + rows.recipe, xlabel='accuracy on all test clips, %, and 95 % interval')
-    ax.invert_yaxis(); ax.spines[['top', 'right']].set_visible(False)
+    means = rows['all'].str.split(' ').str[0].astype(float)
+    ax.scatter(means, range(len(rows)), color=COLOURS[0], zorder=3)
+    ax.set(
+        yticks=range(len(rows)),
+        yticklabels=rows.model + ' ' + rows.streams + ', ' + rows.recipe,
+        xlabel='accuracy on all test clips, %, and 95 % interval',
+    )
+    ax.invert_yaxis()
+    ax.spines[['top', 'right']].set_visible(False)
 
 
 def curves(runs):
     "Training of the recorded joint streams on NW-UCLA."
-    show_curves({p.parent.name: pd.read_csv(p) for p in sorted(runs.glob('*-nw_ucla-*-joint-s1/history.csv'))})
+    files = sorted(runs.glob('*-nw_ucla-*-joint-s1/history.csv'))
+    show_curves({f.parent.name: pd.read_csv(f) for f in files})
 
 
 def draw(folder, table, runs):
     "Every figure as an SVG, the same bytes each time."
+    drawings = {f: () for f in (poses, numbers, cameras, streams, graph)}
+    drawings |= {accuracies: (table,), curves: (runs,)}
     with plt.rc_context({'svg.hashsalt': 'msagcn', 'svg.fonttype': 'path'}):
-        for f, args in ((poses, ()), (numbers, ()), (cameras, ()), (streams, ()), (graph, ()), (accuracies, (table,)), (curves, (runs,))):
+        for f, args in drawings.items():
             f(*args)
             plt.savefig(folder / f'{f.__name__}.svg', metadata={'Date': None}, bbox_inches='tight')
             plt.close('all')

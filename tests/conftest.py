@@ -1,4 +1,5 @@
-"""Shared by all tests: where things are, a tiny prepared data set, and how to start our command and other tools."""
+"""Shared by all tests: paths, a tiny prepared data set, and how to start our command and other tools."""
+
 import os
 import shutil
 import subprocess
@@ -9,37 +10,53 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(__file__).resolve().parents[2] / 'shared'
-os.environ.setdefault('MSAGCN_QUIET', '1')                    # no progress bars: stderr carries the messages that tests read
+# no progress bars: stderr carries the messages that tests read
+os.environ.setdefault('MSAGCN_QUIET', '1')
 
 TINY = dict(frames=8, width=40, batch_size=8, epochs=1, warmup=0, val_subjects='[1]', device='cpu')
 
 
-LONGEST = 'test_resume', 'test_lab', 'test_runners', 'test_missing', 'test_ntu', 'test_explore', 'test_distributed', 'test_predict'
+# the files that take longest
+LONGEST = [
+    f'test_{name}'
+    for name in 'resume lab runners missing ntu explore distributed predict words verify'.split()
+]
 
 
 def pytest_collection_modifyitems(items):
-    "Files that take longest come first, so that at the end no core waits for one of them."
-    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+    "The longest files come first, so that at the end no core waits for one of them."
+    last = len(LONGEST)
+    items.sort(key=lambda i: LONGEST.index(i.path.stem) if i.path.stem in LONGEST else last)
 
 
 def need(path, what):
-    "The path, or skip the test saying what is not there."
+    "The path; the test is skipped, naming what is missing, if there is nothing."
     path = Path(path)
-    if not path.exists(): pytest.skip(f'{what}: {path} is not there')
+    if not path.exists():
+        pytest.skip(f'{what}: {path} is not there')
     return path
 
 
 def tool(name):
-    "A command of the present environment, or skip."
+    "The path of a command of this environment; the test is skipped if it is not installed."
     path = shutil.which(name, path=f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}')
-    if path is None: pytest.skip(f'{name} is not installed')
+    if path is None:
+        pytest.skip(f'{name} is not installed')
     return path
 
 
 def sh(*args, cwd=None, check=True, **env):
     "Run a command with one thread; returns the finished process with its output as text."
-    done = subprocess.run([str(a) for a in args], cwd=cwd, env=os.environ | {'OMP_NUM_THREADS': '1'} | env, capture_output=True, text=True)
-    assert not check or done.returncode == 0, f'{args}: exit {done.returncode}\n{done.stdout}\n{done.stderr}'
+    done = subprocess.run(
+        [str(a) for a in args],
+        cwd=cwd,
+        env=os.environ | {'OMP_NUM_THREADS': '1'} | env,
+        capture_output=True,
+        text=True,
+    )
+    assert not check or done.returncode == 0, (
+        f'{args}: exit {done.returncode}\n{done.stdout}\n{done.stderr}'
+    )
     return done
 
 
@@ -56,8 +73,9 @@ def places(root):
 @pytest.fixture(scope='session')
 def embedded(tmp_path_factory):
     "A data folder with the embedded set of two people, 60 clips, prepared. Read it, never write to it."
-    from msagcn.parameters import PrepareParameters
-    from msagcn.prepare import prepare
+    from msagcn.experiments.parameters import PrepareParameters
+    from msagcn.experiments.prepare import prepare
+
     data = tmp_path_factory.mktemp('embedded')
     prepare(PrepareParameters(subjects=2, data_dir=str(data)))
     return data
@@ -66,8 +84,11 @@ def embedded(tmp_path_factory):
 @pytest.fixture(scope='module')
 def browser():
     playwright = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
-    chromium = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
-    if chromium is None: pytest.skip('there is no Chromium here')
+    chromium = next(
+        filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None
+    )
+    if chromium is None:
+        pytest.skip('there is no Chromium here')
     with playwright.sync_playwright() as p:
         b = p.chromium.launch(executable_path=chromium, args=['--no-sandbox'])
         yield b
@@ -76,8 +97,9 @@ def browser():
 
 @pytest.fixture
 def shots(tmp_path_factory):
-    "Where screenshots go: MSAGCN_PICTURES, or pytest's own folder."
+    "The folder for screenshots: MSAGCN_PICTURES, or pytest's own."
     place = os.environ.get('MSAGCN_PICTURES')
-    if not place: return tmp_path_factory.mktemp('pictures')
+    if not place:
+        return tmp_path_factory.mktemp('pictures')
     os.makedirs(place, exist_ok=True)
     return type(ROOT)(place)

@@ -1,5 +1,9 @@
-"""The site that `make docs` makes: every notebook is on it, the tables on it are those in reports/, its search knows the functions, and
-no page loads anything that is not in its folder. Skips where Sphinx is not installed."""
+"""The site that `make docs` builds.
+
+Every notebook is on it, its tables are those in reports/, its search finds the functions, and no page
+loads anything from outside its folder. Skips where Sphinx is not installed.
+"""
+
 import json
 import re
 import shutil
@@ -9,95 +13,179 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-
 from conftest import ROOT, sh
 
-NOTEBOOKS = [p.relative_to(ROOT / 'nbs').with_suffix('') for p in sorted((ROOT / 'nbs').glob('**/*.ipynb'))
-             if p.stem != 'index' and '.ipynb_checkpoints' not in p.parts]
-LOADS = dict(script='src', img='src', source='src', iframe='src', embed='src', video='src', audio='src', object='data', link='href')
-NOT_LOADED = {'index', 'search', 'next', 'prev', 'canonical', 'author', 'license'}          # kinds of <link> that only say where
+NOTEBOOKS = [
+    p.relative_to(ROOT / 'nbs').with_suffix('')
+    for p in sorted((ROOT / 'nbs').glob('**/*.ipynb'))
+    if p.stem != 'index' and '.ipynb_checkpoints' not in p.parts
+]
+LOADS = dict(
+    script='src',
+    img='src',
+    source='src',
+    iframe='src',
+    embed='src',
+    video='src',
+    audio='src',
+    object='data',
+    link='href',
+)
+# kinds of <link> that only say where
+NOT_LOADED = {
+    'index',
+    'search',
+    'next',
+    'prev',
+    'canonical',
+    'author',
+    'license',
+}
+
+
+def notebook_with(text):
+    "The one notebook in which a text occurs, as in `NOTEBOOKS`."
+    (name,) = [n for n in NOTEBOOKS if text in (ROOT / 'nbs' / f'{n}.ipynb').read_text('utf-8')]
+    return name
+
+
+MSAGCN = notebook_with('#| default_exp models.msagcn"')
+DRAWINGS = notebook_with('def strongest_edges(')
 
 
 @pytest.fixture(scope='module')
 def built(tmp_path_factory):
-    "The site, and what Sphinx complained about; built from a copy, so that nothing in the checkout is written."
-    for name in ('sphinx', 'myst_nb', 'furo'): pytest.importorskip(name, reason=f'{name} is not installed: pip install -e .[docs]')
+    "The site and Sphinx's warnings; built from a copy, so that nothing in the checkout is written."
+    for name in ('sphinx', 'myst_nb', 'furo'):
+        pytest.importorskip(name, reason=f'{name} is not installed: pip install -e .[docs]')
     folder = tmp_path_factory.mktemp('docs')
-    shutil.copytree(ROOT / 'docs', folder / 'docs', ignore=shutil.ignore_patterns('_build', 'made', '__pycache__'))
-    done = sh(sys.executable, '-m', 'sphinx', '-q', '-b', 'html', folder / 'docs', folder / 'site', cwd=folder)
+    shutil.copytree(
+        ROOT / 'docs',
+        folder / 'docs',
+        ignore=shutil.ignore_patterns('_build', 'made', '__pycache__'),
+    )
+    done = sh(
+        sys.executable,
+        '-m',
+        'sphinx',
+        '-q',
+        '-b',
+        'html',
+        folder / 'docs',
+        folder / 'site',
+        cwd=folder,
+    )
     return folder / 'site', done.stderr
 
 
 @pytest.fixture(scope='module')
-def site(built): return built[0]
+def site(built):
+    return built[0]
 
 
 class Page(HTMLParser):
-    "What a page loads, where it leads, its table rows as text, its formulas, and its styles."
+    "What a page loads and links to, its table rows as text, its formulas, and its styles."
+
     def __init__(self, path):
         super().__init__()
-        self.loads, self.links, self.rows, self.formulas, self.css, self.cell, self.inside = [], [], [], 0, '', None, ''
+        self.loads, self.links, self.rows, self.formulas, self.css, self.cell, self.inside = (
+            [],
+            [],
+            [],
+            0,
+            '',
+            None,
+            '',
+        )
         self.feed(path.read_text(encoding='utf-8'))
 
     def handle_starttag(self, tag, attributes):
         a, self.inside = dict(attributes), tag
-        if a.get(LOADS.get(tag)) and not (tag == 'link' and set(a.get('rel', '').split()) & NOT_LOADED): self.loads.append(a[LOADS[tag]])
-        if a.get('srcset'): self.loads += [w.split()[0] for w in a['srcset'].split(',')]
-        if tag == 'a' and a.get('href'): self.links.append(a['href'])
+        if a.get(LOADS.get(tag)) and not (
+            tag == 'link' and set(a.get('rel', '').split()) & NOT_LOADED
+        ):
+            self.loads.append(a[LOADS[tag]])
+        if a.get('srcset'):
+            self.loads += [w.split()[0] for w in a['srcset'].split(',')]
+        if tag == 'a' and a.get('href'):
+            self.links.append(a['href'])
         self.css += ' ' + a.get('style', '')
         self.formulas += tag == 'math'
-        if tag == 'tr': self.rows.append([])
-        if tag in ('td', 'th'): self.rows[-1].append('')
+        if tag == 'tr':
+            self.rows.append([])
+        if tag in ('td', 'th'):
+            self.rows[-1].append('')
         self.cell = tag in ('td', 'th') or self.cell and tag != 'table'
 
     def handle_endtag(self, tag):
-        if tag in ('td', 'th'): self.cell = False
+        if tag in ('td', 'th'):
+            self.cell = False
         self.inside = ''
 
     def handle_data(self, text):
-        if self.cell: self.rows[-1][-1] += text.strip('\n')
-        if self.inside == 'style': self.css += text
+        if self.cell:
+            self.rows[-1][-1] += text.strip('\n')
+        if self.inside == 'style':
+            self.css += text
 
 
-def fetched(css): return [u for pair in re.findall(r'@import\s+["\']([^"\']+)|url\(\s*["\']?([^"\')]+)', css) for u in pair if u]
+def fetched(css):
+    return [
+        u
+        for pair in re.findall(r'@import\s+["\']([^"\']+)|url\(\s*["\']?([^"\')]+)', css)
+        for u in pair
+        if u
+    ]
 
 
-def test_sphinx_finds_nothing_to_warn_of(built):
-    assert not [line for line in built[1].splitlines() if 'WARNING' in line or 'ERROR' in line], built[1]
+def test_sphinx_gives_no_warnings(built):
+    assert not [line for line in built[1].splitlines() if 'WARNING' in line or 'ERROR' in line], (
+        built[1]
+    )
 
 
 @pytest.mark.parametrize('name', NOTEBOOKS, ids=str)
 def test_every_notebook_is_a_page(site, name):
     cells = json.loads((ROOT / 'nbs' / name).with_suffix('.ipynb').read_text())['cells']
     page = (site / 'made/library' / name).with_suffix('.html').read_text(encoding='utf-8')
-    exported = [c for c in cells if c['cell_type'] == 'code' and re.search(r'^#\| ?export', ''.join(c['source']), re.M)]
+    exported = [
+        c
+        for c in cells
+        if c['cell_type'] == 'code' and re.search(r'^#\| ?export', ''.join(c['source']), re.M)
+    ]
     assert page.count('tag_library') == len(exported)
 
 
-def test_nothing_comes_from_elsewhere(site):
+def test_pages_load_nothing_from_elsewhere(site):
     pages = sorted(site.rglob('*.html'))
     assert len(pages) > len(NOTEBOOKS) and site / 'reports/nw_ucla.html' in pages
     for path in pages:
         page = Page(path)
         for url in page.loads + fetched(page.css):
-            if url.startswith(('data:', '#')): continue
+            if url.startswith(('data:', '#')):
+                continue
             parts = urlsplit(url)
             assert not parts.scheme and not parts.netloc, f'{path}: loads {url}'
             assert (path.parent / unquote(parts.path)).is_file(), f'{path}: {url} is not there'
     for path in site.rglob('*.css'):
-        assert not [u for u in fetched(path.read_text(encoding='utf-8')) if re.match('(https?:)?//', u)], path
+        assert not [
+            u for u in fetched(path.read_text(encoding='utf-8')) if re.match('(https?:)?//', u)
+        ], path
 
 
 def test_links_lead_somewhere(site):
     for path in sorted(site.rglob('*.html')):
-        if path.is_relative_to(site / 'reports'): continue                     # those are as they were committed
+        if path.is_relative_to(site / 'reports'):
+            continue  # those are as they were committed
         for url in Page(path).links:
             parts = urlsplit(url)
-            if not parts.scheme and parts.path: assert (path.parent / unquote(parts.path)).is_file(), f'{path}: {url}'
+            if not parts.scheme and parts.path:
+                assert (path.parent / unquote(parts.path)).is_file(), f'{path}: {url}'
 
 
 def csv_rows(name):
-    from msagcn.tables import read_back
+    from msagcn.report.table_forms import read_back
+
     return read_back(ROOT / f'reports/tables/{name}.csv').to_dict('records')
 
 
@@ -105,62 +193,111 @@ def page_rows(site):
     "The rows of each table on the page of results, by column."
     tables, head = [], None
     for row in Page(site / 'results.html').rows:
-        if row[0] in ('model', 'models', 'benchmark', 'table'): head = row; tables.append([])
-        else: tables[-1].append(dict(zip(head, row)))
+        if row[0] in ('model', 'models', 'benchmark', 'set', 'table'):
+            head = row
+            tables.append([])
+        else:
+            tables[-1].append(dict(zip(head, row)))
     return tables
 
 
 def test_the_tables_are_those_in_reports(site):
     alone, fused, *rest = page_rows(site)
-    here = [r for r in csv_rows('results') if r['benchmark'] == 'nw_ucla' and ' ' not in r['streams']]
-    stated = [r for r in csv_rows('results') if r['benchmark'] != 'nw_ucla'
-              and not (r['paper'] == "not stated" == r["release's claim"] and r['all'] == 'not run')]
+    here = [
+        r for r in csv_rows('results') if r['benchmark'] == 'nw_ucla' and ' ' not in r['streams']
+    ]
+    stated = [
+        r
+        for r in csv_rows('results')
+        if r['benchmark'] != 'nw_ucla'
+        and not (r['paper'] == 'not stated' == r["release's claim"] and r['all'] == 'not run')
+    ]
     parts = [(rest[0], csv_rows('ablation'))] if csv_rows('ablation') else []
     for shown, kept in ((alone, here), (fused, csv_rows('fusion')), (rest[-2], stated), *parts):
         assert len(shown) == len(kept) > 0
         for s, k in zip(shown, kept):
-            assert {c: v for c, v in s.items() if c != 'runs'} == {c: v for c, v in k.items() if c in s and c != 'runs'}
-    assert len(rest) == 2 + bool(csv_rows('ablation'))
-    assert len(alone[0]) == 12 and len(fused[0]) == 11                         # columns
+            assert {c: v for c, v in s.items() if c != 'runs'} == {
+                c: v for c, v in k.items() if c in s and c != 'runs'
+            }
+    assert len(rest) == 3 + bool(csv_rows('ablation'))
+    assert len(alone[0]) == 12 and len(fused[0]) == 11  # columns
 
 
 def test_formulas_are_drawn_by_the_browser(site):
     assert Page(site / 'networks.html').formulas == 2
-    text = (site / 'made/library/30_msagcn.html').read_text(encoding='utf-8')
-    assert Page(site / 'made/library/30_msagcn.html').formulas > 10 and r'\mathrm' not in text
+    page = site / 'made/library/models/14_graph_conv.html'
+    assert Page(page).formulas > 10 and r'\mathrm' not in page.read_text(encoding='utf-8')
 
 
 def test_the_search_knows_functions_and_words(site):
     index = (site / 'searchindex.js').read_text(encoding='utf-8')
     index = json.loads(re.fullmatch(r'Search\.setIndex\((.*)\);?', index.strip(), re.S)[1])
-    def found(word): at = index['terms'].get(word, []); return {index['docnames'][i] for i in (at if isinstance(at, list) else [at])}
-    assert 'made/library/25_viz' in found('strongest_edg') and 'measuring' in found('mcnemar')        # stems, as the index has them
+
+    def found(word):
+        at = index['terms'].get(word, [])
+        return {index['docnames'][i] for i in (at if isinstance(at, list) else [at])}
+
+    # stems, as the index has them
+    assert f'made/library/{DRAWINGS}' in found('strongest_edg')
+    assert 'measuring' in found('mcnemar')
     assert {f'made/library/{n}' for n in NOTEBOOKS} <= set(index['docnames'])
 
 
 def test_in_a_browser_without_a_network(site, tmp_path):
-    "Pages open from disk in light and dark, formulas have a size, the search finds, and nothing fails or complains."
+    """Pages open from disk in light and dark.
+
+    Formulas have a size, the search finds, and nothing fails or complains.
+    """
     api = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
-    chromium = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
-    if chromium is None: pytest.skip('there is no Chromium here')
+    chromium = next(
+        filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None
+    )
+    if chromium is None:
+        pytest.skip('there is no Chromium here')
     wrong = []
     with api.sync_playwright() as p:
         browser = p.chromium.launch(executable_path=chromium, args=['--no-sandbox'])
         for scheme in ('light', 'dark'):
-            page = browser.new_context(offline=True, color_scheme=scheme, viewport=dict(width=1280, height=900)).new_page()
-            page.on('console', lambda m: wrong.append(m.text) if m.type in ('error', 'warning') else None)
+            page = browser.new_context(
+                offline=True, color_scheme=scheme, viewport=dict(width=1280, height=900)
+            ).new_page()
+            page.on(
+                'console',
+                lambda m: wrong.append(m.text) if m.type in ('error', 'warning') else None,
+            )
             page.on('pageerror', lambda e: wrong.append(str(e)))
-            page.on('request', lambda r: None if r.url.startswith(('file:', 'data:')) else wrong.append(r.url))
+            page.on(
+                'request',
+                lambda r: None if r.url.startswith(('file:', 'data:')) else wrong.append(r.url),
+            )
             page.on('requestfailed', lambda r: wrong.append(r.url))
-            for name in ('index', 'skeletons', 'networks', 'results', 'made/library/30_msagcn', 'made/project/README'):
+            for name in (
+                'index',
+                'skeletons',
+                'networks',
+                'results',
+                f'made/library/{MSAGCN}',
+                'made/project/README',
+            ):
                 page.goto((site / f'{name}.html').as_uri())
-                assert page.evaluate('document.documentElement.scrollWidth') <= 1280, f'{name}: wider than the window'
-                assert page.evaluate('[...document.images].every(i => i.complete && i.naturalWidth > 50)'), f'{name}: a picture is missing'
+                assert page.evaluate('document.documentElement.scrollWidth') <= 1280, (
+                    f'{name}: wider than the window'
+                )
+                assert page.evaluate(
+                    '[...document.images].every(i => i.complete && i.naturalWidth > 50)'
+                ), f'{name}: a picture is missing'
                 page.screenshot(path=tmp_path / f'{scheme}_{Path(name).name}.png')
             page.goto((site / 'networks.html').as_uri())
-            assert all(page.evaluate('[...document.querySelectorAll("math")].map(m => m.getBoundingClientRect().height > 10)'))
-            assert (page.evaluate('getComputedStyle(document.body).backgroundColor') == 'rgb(255, 255, 255)') == (scheme == 'light')
+            assert all(
+                page.evaluate(
+                    '[...document.querySelectorAll("math")].map(m => m.getBoundingClientRect().height > 10)'
+                )
+            )
+            assert (
+                page.evaluate('getComputedStyle(document.body).backgroundColor')
+                == 'rgb(255, 255, 255)'
+            ) == (scheme == 'light')
             page.goto((site / 'search.html').as_uri() + '?q=strongest_edges')
-            page.wait_for_selector('#search-results li a[href*="25_viz"]')
+            page.wait_for_selector(f'#search-results li a[href*="{DRAWINGS.name}"]')
         browser.close()
     assert not wrong

@@ -1,8 +1,11 @@
-"""The explorer in a real browser: the page from disk with the network off, and the live widget in JupyterLab. Every control changes the
-picture, nothing is fetched, nothing complains, and the numbers drawn are the model's. Skips where there is no Chromium or no Playwright."""
+"""The explorer in a real browser: the page from disk without network, the widget in JupyterLab.
+
+Every control changes the drawing, nothing is fetched, nothing complains, and the numbers drawn are the
+model's. Skips where there is no Chromium or no Playwright.
+"""
+
 import json
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -10,7 +13,6 @@ import time
 import numpy as np
 import pytest
 import torch
-
 from conftest import ROOT, TINY, pairs, places, sh, tool
 
 RUNS = 'msagcn-embedded-smoke-joint-s1', 'msg3d-embedded-smoke-joint-s1'
@@ -19,147 +21,272 @@ RUNS = 'msagcn-embedded-smoke-joint-s1', 'msg3d-embedded-smoke-joint-s1'
 @pytest.fixture(scope='module')
 def trained(embedded, tmp_path_factory):
     "A folder in which both networks were trained for one epoch."
-    from msagcn.experiment import TrainParameters, train
+    from msagcn.experiments.run import train
+    from msagcn.experiments.train_parameters import TrainParameters
+
     out = tmp_path_factory.mktemp('trained')
-    small = {k: v for k, v in TINY.items() if k not in ('width', 'val_subjects')} | dict(val_subjects=[1], refit=False)
+    small = {k: v for k, v in TINY.items() if k not in ('width', 'val_subjects')} | dict(
+        val_subjects=[1], refit=False
+    )
     for model, more in (('msagcn', dict(width=40)), ('msg3d', dict(width=6))):
-        train(TrainParameters(model=model, **small | more | places(out) | dict(data_dir=str(embedded))))
+        train(
+            TrainParameters(
+                model=model, **small | more | places(out) | dict(data_dir=str(embedded))
+            )
+        )
     return out
 
 
 @pytest.fixture(scope='module')
 def page(trained, embedded):
     "A page with both runs and two clips."
-    from msagcn.explore import write_explorer
-    from msagcn.parameters import ExploreParameters
-    return write_explorer(ExploreParameters(runs=list(RUNS), count=2, page=str(trained / 'page.html'), **places(trained) | dict(data_dir=str(embedded))))
+    from msagcn.experiments.parameters import ExploreParameters
+    from msagcn.report.explorer import write_explorer
+
+    return write_explorer(
+        ExploreParameters(
+            runs=list(RUNS),
+            count=2,
+            page=str(trained / 'page.html'),
+            **places(trained) | dict(data_dir=str(embedded)),
+        )
+    )
 
 
 @pytest.fixture(scope='module')
 def crowd(tmp_path_factory):
     "A page of NTU's size: five clips of two bodies, the second of which comes late, in ten layers."
-    from msagcn.clips import Clips
-    from msagcn.experiment import TrainParameters
-    from msagcn.weights import save_weights
-    from msagcn.explore import explorer_tree, pack, page
-    from msagcn.feed import batch, fed_store
-    from msagcn.msagcn import MSAGCN, calibrate
-    from msagcn.skeleton import NTU25
+    from msagcn.data.clips import Clips
+    from msagcn.data.skeleton import NTU25
+    from msagcn.experiments.train_parameters import TrainParameters
+    from msagcn.experiments.weights import save_weights
+    from msagcn.feeds.feeds import batch, fed_store
+    from msagcn.models.msagcn import MSAGCN, calibrate
+    from msagcn.report.explorer_data import explorer_tree, pack
+    from msagcn.report.explorer_page import page
+
     out, g = tmp_path_factory.mktemp('crowd'), np.random.default_rng(0)
-    x = g.normal(0, .05, (5 * 60, 2, 25, 3)).cumsum(0).astype(np.float32) + g.normal(0, .4, (1, 2, 25, 3)).astype(np.float32)
+    x = g.normal(0, 0.05, (5 * 60, 2, 25, 3)).cumsum(0).astype(np.float32) + g.normal(
+        0, 0.4, (1, 2, 25, 3)
+    ).astype(np.float32)
     x.reshape(5, 60, 2, 25, 3)[:, :30, 1] = 0
-    clips = Clips('crowd', 'ntu25', [f'class {i}' for i in range(60)], list('abcde'), np.arange(5), np.zeros(5, int), ['test'] * 5, [''] * 5,
-                  np.full(5, 60), x, feed='whole')
+    clips = Clips(
+        'crowd',
+        'ntu25',
+        [f'class {i}' for i in range(60)],
+        list('abcde'),
+        np.arange(5),
+        np.zeros(5, int),
+        ['test'] * 5,
+        [''] * 5,
+        np.full(5, 60),
+        x,
+        feed='whole',
+    )
     run = TrainParameters(frames=64, width=40, feed='whole', device='cpu')
     model = MSAGCN(60, NTU25, 64, 2, width=40)
     x = batch(fed_store(clips), torch.arange(2), 64)
-    for _ in range(20): model.train()(x)                                               # statistics for BatchNorm; else the numbers explode
+    for _ in range(20):
+        model.train()(x)  # statistics for BatchNorm; else the numbers explode
     calibrate(model, [x])
     save_weights(out / 'crowd.safetensors', run, clips, model)
-    (out / 'crowd.html').write_text(page(pack(explorer_tree({'crowd': out / 'crowd.safetensors'}, clips, clips.names))))
+    (out / 'crowd.html').write_text(
+        page(pack(explorer_tree({'crowd': out / 'crowd.safetensors'}, clips, clips.names)))
+    )
     return out / 'crowd.html', clips
 
 
 class Tab:
-    "A page opened from disk with the network off; what it complains of, and what it asks for, is kept."
+    "A page opened from disk without network; keeps its complaints and its requests."
+
     def __init__(self, browser, path, scheme='light', width=1200):
-        self.context = browser.new_context(viewport=dict(width=width, height=1000), color_scheme=scheme, offline=True)
+        self.context = browser.new_context(
+            viewport=dict(width=width, height=1000), color_scheme=scheme, offline=True
+        )
         self.tab, self.complaints, self.asked = self.context.new_page(), [], []
-        self.tab.on('console', lambda m: self.complaints.append(m.text) if m.type in ('error', 'warning') else None)
+        self.tab.on(
+            'console',
+            lambda m: self.complaints.append(m.text) if m.type in ('error', 'warning') else None,
+        )
         self.tab.on('pageerror', lambda e: self.complaints.append(str(e)))
         self.tab.on('request', lambda r: self.asked.append(r.url))
         self.tab.goto(path.as_uri())
         self.tab.wait_for_function("document.querySelector('.mx')?.parentElement.explorer.opened")
         self.tab.evaluate("window.x = document.querySelector('.mx').parentElement.explorer")
-    def __enter__(self): return self
-    def __exit__(self, *_): self.context.close()
-    def do(self, code): return self.tab.evaluate(code)
-    def settled(self): self.tab.evaluate('new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))')
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.context.close()
+
+    def do(self, code):
+        return self.tab.evaluate(code)
+
+    def settled(self):
+        self.tab.evaluate('new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))')
+
     def picture(self, css='.mx-panes'):
-        "What is drawn on the canvases, as text, and nothing of the controls' own looks."
+        "What is drawn on the canvases, as text, without the controls."
         self.settled()
-        return self.do(f"[...document.querySelectorAll('{css} canvas')].map(c => c.toDataURL()).join()")
-    def control(self, name, pane=0): return self.tab.locator(f'[data-control={name}]').nth(pane)
+        return self.do(
+            f"[...document.querySelectorAll('{css} canvas')].map(c => c.toDataURL()).join()"
+        )
+
+    def control(self, name, pane=0):
+        return self.tab.locator(f'[data-control={name}]').nth(pane)
 
 
 def test_the_numbers_drawn_are_those_of_the_model(browser, page, trained, embedded):
-    """Read back from the page, and computed here by the network itself: what a block multiplies with (taken from inside its forward pass),
-    its attention over frames, the probabilities, the coordinates. A drawn matrix may be off by half a step of each of its parts."""
-    from msagcn.clips import load_clips
-    from msagcn.evaluate import predict
-    from msagcn.weights import load_weights
-    from msagcn.feed import batch, fed_store
-    clips, (model, _) = load_clips(embedded / 'embedded'), load_weights(trained / f'runs/{RUNS[0]}/weights.safetensors')
+    """Numbers read back from the page equal those that the network itself computes here.
+
+    These are the matrices of a block (taken from inside its forward pass), its attention over frames, the
+    probabilities, the coordinates. A drawn matrix may differ by half a step of each of its parts.
+    """
+    from msagcn.data.clips import load_clips
+    from msagcn.experiments.weights import load_weights
+    from msagcn.feeds.feeds import batch, fed_store
+    from msagcn.training.evaluate import predict
+
+    clips, (model, _) = (
+        load_clips(embedded / 'embedded'),
+        load_weights(trained / f'runs/{RUNS[0]}/weights.safetensors'),
+    )
     s, inside = fed_store(clips), {}
     for i, b in enumerate(model.blocks):
-        b.graph.graphs = lambda *a, i=i, f=b.graph.graphs, **k: inside.update({i: f(*a, **k)}) or inside[i]
+        b.graph.graphs = lambda *a, i=i, f=b.graph.graphs, **k: (
+            inside.update({i: f(*a, **k)}) or inside[i]
+        )
     with Tab(browser, page) as t:
         for c, name in enumerate(t.do('x.data.clips.map(c => c.name)')):
             k = clips.names.index(name)
             maps = model.maps(batch(s, torch.tensor([k]), 8))
-            for layer, subset, stage, head in ((0, 0, 0, 0), (3, 1, 2, 7), (9, 2, 3, 4), (6, 1, -1, -1)):
-                t.do(f'x.set({{time: 1, panes: [{{run: 0, clip: {c}, layer: {layer}, subset: {subset}, stage: {stage}, head: {head}, part: 99}}]}})')
+            for layer, subset, stage, head in (
+                (0, 0, 0, 0),
+                (3, 1, 2, 7),
+                (9, 2, 3, 4),
+                (6, 1, -1, -1),
+            ):
+                t.do(
+                    f'x.set({{time: 1, panes: [{{run: 0, clip: {c}, layer: {layer}, subset: {subset}, '
+                    f'stage: {stage}, head: {head}, part: 99}}]}})'
+                )
                 drawn = t.do('x.read(0)')
                 F = inside[layer][0][subset, 0].view(4, 8, 20, 20)
                 F = (F.mean((0, 1)) if stage < 0 else F[stage, head]).numpy()
                 step = sum(np.ptp(v) for n, v in drawn['parts'].items() if n != 'final') / 255
-                assert np.abs(np.array(drawn['matrix']).reshape(20, 20) - F).max() <= .51 * step + 1e-5
-                assert np.ptp(F) > 20 * step                                                   # so that the comparison says something
+                assert (
+                    np.abs(np.array(drawn['matrix']).reshape(20, 20) - F).max()
+                    <= 0.51 * step + 1e-5
+                )
+                assert np.ptp(F) > 20 * step  # so that the comparison says something
                 W = maps[layer + 1]['frames'][0].numpy()
-                assert np.abs(np.array(drawn['frames']).reshape(W.shape) - W).max() <= .51 * np.ptp(W) / 255 + 1e-6
-                assert np.abs(np.array(drawn['gate']) - maps[layer + 1]['frame_gate'][0].numpy()).max() < 1e-4
+                assert (
+                    np.abs(np.array(drawn['frames']).reshape(W.shape) - W).max()
+                    <= 0.51 * np.ptp(W) / 255 + 1e-6
+                )
+                assert (
+                    np.abs(np.array(drawn['gate']) - maps[layer + 1]['frame_gate'][0].numpy()).max()
+                    < 1e-4
+                )
             p = torch.as_tensor(predict(model, s, [k], 8, 'joint'))[0].softmax(0).numpy()
             assert np.abs(np.array(drawn['probabilities']) - p).max() < 1e-4
             assert np.abs(np.array(drawn['pose']).reshape(20, 3) - clips[name][-1, 0]).max() < 1e-4
             first = t.do('(x.set({time: 0}), x.read(0))')
-            assert np.abs(np.array(first['pose']).reshape(20, 3) - clips[name][0, 0]).max() < 1e-4 and first['frame'] == 0
+            assert (
+                np.abs(np.array(first['pose']).reshape(20, 3) - clips[name][0, 0]).max() < 1e-4
+                and first['frame'] == 0
+            )
         rings, _ = load_weights(trained / f'runs/{RUNS[1]}/weights.safetensors')
-        window = rings.blocks[1].windows.windows[1][0]                                         # of 5 frames; layers: single, 3, 5 of each block
+        # of 5 frames; layers: single, 3, 5 of each block
+        window = rings.blocks[1].windows.windows[1][0]
         t.do('x.set({panes: [{run: 1, layer: 5, subset: 2, stage: 4, head: 1, part: 99}]})')
-        drawn, whole = t.do('x.read(0)'), (window.A + window.mask).detach()[2]                 # rows listen: frame 4 to frame 1
-        part = whole[4 * 20:5 * 20, 20:40].T.numpy()
-        assert np.abs(np.array(drawn['matrix']).reshape(20, 20) - part).max() <= .01 * np.ptp(part) and np.ptp(part) > .05
+        # rows are targets: frame 4 attends to frame 1
+        drawn, whole = (
+            t.do('x.read(0)'),
+            (window.A + window.mask).detach()[2],
+        )
+        part = whole[4 * 20 : 5 * 20, 20:40].T.numpy()
+        assert (
+            np.abs(np.array(drawn['matrix']).reshape(20, 20) - part).max() <= 0.01 * np.ptp(part)
+            and np.ptp(part) > 0.05
+        )
 
 
 @pytest.mark.parametrize('feed', ['padded', 'whole', 'nw_ucla', 'own'])
-def test_the_frames_of_a_window_are_those_that_the_network_is_given(browser, embedded, tmp_path, feed):
-    "Around the clip's first, middle and last frame, in a window of five neighbours and one of three that leaves out every other frame."
-    from msagcn.clips import load_clips
-    from msagcn.experiment import TrainParameters
-    from msagcn.weights import save_weights
-    from msagcn.explore import explorer_tree, pack, page
-    from msagcn.msg3d import MSG3D
-    from msagcn.skeleton import UCLA20
+def test_the_frames_of_a_window_are_those_of_the_network(browser, embedded, tmp_path, feed):
+    """Around the clip's first, middle and last frame.
+
+    In a window of five neighbours and one of three that leaves out every other frame.
+    """
+    from msagcn.data.clips import load_clips
+    from msagcn.data.skeleton import UCLA20
+    from msagcn.experiments.train_parameters import TrainParameters
+    from msagcn.experiments.weights import save_weights
+    from msagcn.models.msg3d import MSG3D
+    from msagcn.report.explorer_data import explorer_tree, pack
+    from msagcn.report.explorer_page import page
+
     clips = load_clips(embedded / 'embedded')
     L = len(clips[clips.names[0]])
-    T = 8 if feed in ('nw_ucla', 'own') else 3 * L                                                      # less than the clip, or more
-    save_weights(tmp_path / 'rings.safetensors', TrainParameters(model='msg3d', frames=T, width=6, window_scales=3, feed=feed, device='cpu'), clips,
-                 MSG3D(10, UCLA20, T, width=6, window_scales=3).eval())
-    (tmp_path / 'p.html').write_text(page(pack(explorer_tree({'rings': tmp_path / 'rings.safetensors'}, clips, clips.names[:1]))))
-    def even(n): return n * (L - 1) / (T - 1)
+    T = 8 if feed in ('nw_ucla', 'own') else 3 * L  # less than the clip, or more
+    save_weights(
+        tmp_path / 'rings.safetensors',
+        TrainParameters(model='msg3d', frames=T, width=6, window_scales=3, feed=feed, device='cpu'),
+        clips,
+        MSG3D(10, UCLA20, T, width=6, window_scales=3).eval(),
+    )
+    (tmp_path / 'p.html').write_text(
+        page(pack(explorer_tree({'rings': tmp_path / 'rings.safetensors'}, clips, clips.names[:1])))
+    )
+
+    def even(n):
+        return n * (L - 1) / (T - 1)
+
     lies = dict(padded=lambda n: min(n, L - 1), whole=lambda n: n % L, nw_ucla=even, own=even)[feed]
     with Tab(browser, tmp_path / 'p.html') as t:
         for n in (0, min(T, L) // 2, min(T, L) - 1):
             for layer, offsets in ((0, [0]), (2, [-2, -1, 0, 1, 2]), (7, [-2, 0, 2])):
-                drawn = t.do(f'(x.set({{time: {lies(n) / (L - 1)}, panes: [{{layer: {layer}}}]}}), x.read(0))')
+                drawn = t.do(
+                    f'(x.set({{time: {lies(n) / (L - 1)}, panes: [{{layer: {layer}}}]}}), x.read(0))'
+                )
                 assert drawn['frame'] == round(lies(n))
-                far = np.abs(np.array(drawn['window']) - [lies(min(max(n + i, 0), T - 1)) for i in offsets]).max()
-                assert far <= (feed in ('nw_ucla', 'own')), (n, layer, drawn['window'])                 # there the frames lie between the clip's
+                far = np.abs(
+                    np.array(drawn['window']) - [lies(min(max(n + i, 0), T - 1)) for i in offsets]
+                ).max()
+                # there the frames lie between the clip's
+                assert far <= (feed in ('nw_ucla', 'own')), (
+                    n,
+                    layer,
+                    drawn['window'],
+                )
         assert not t.complaints
 
 
-def test_every_control_changes_the_picture(browser, page, shots):
+def test_every_control_changes_the_drawing(browser, page, shots):
     with Tab(browser, page) as t:
         t.do('x.set({time: .5})')
+
         def changes(what, act):
-            before = t.picture(); act()
+            before = t.picture()
+            act()
             assert t.picture() != before, f'{what} changes nothing'
-        slide = lambda name, value: t.control(name).evaluate(f'(e) => {{ e.value = {value}; e.dispatchEvent(new Event("input")); }}')
+
+        slide = lambda name, value: t.control(name).evaluate(
+            f'(e) => {{ e.value = {value}; e.dispatchEvent(new Event("input")); }}'
+        )
         changes('time', lambda: slide('time', 900))
         changes('threshold', lambda: slide('threshold', 95))
         changes('joint', lambda: t.control('joint').select_option('5'))
         changes('trails', lambda: t.control('trails').uncheck())
-        for name, value in (('layer', '4'), ('subset', '1'), ('stage', '2'), ('head', '3'), ('part', '2'), ('clip', '1')):
+        for name, value in (
+            ('layer', '4'),
+            ('subset', '1'),
+            ('stage', '2'),
+            ('head', '3'),
+            ('part', '2'),
+            ('clip', '1'),
+        ):
             changes(name, lambda: t.control(name).select_option(value))
             assert str(t.do(f"x.state.panes[0]['{name}']")) == value
         changes('a part as a tile', lambda: t.tab.locator('button.mx-tile').first.click())
@@ -170,13 +297,14 @@ def test_every_control_changes_the_picture(browser, page, shots):
         changes('the right run', lambda: t.control('run', 1).select_option('0'))
         t.control('run', 0).select_option('0')
         t.control('layer', 0).select_option('3')
-        assert t.do('x.state.panes.map(p => p.layer)') == [3, 3]                               # linked
+        assert t.do('x.state.panes.map(p => p.layer)') == [3, 3]  # linked
         t.control('linked').uncheck()
         changes('a stage of one view alone', lambda: t.control('stage', 1).select_option('1'))
         assert t.do('x.state.panes.map(p => p.stage)')[0] != 1
         t.tab.screenshot(path=shots / 'page_compare.png', full_page=True)
         t.control('speed').select_option('2')
-        t.control('play').click(); t.tab.wait_for_timeout(300)
+        t.control('play').click()
+        t.tab.wait_for_timeout(300)
         changes('playing', lambda: t.tab.wait_for_timeout(300))
         t.control('play').click()
         assert not t.do('x.state.playing') and t.do('x.state.speed') == 2
@@ -188,201 +316,407 @@ def test_keys_and_pointer(browser, page):
         body, heat = (t.tab.locator(f'[data-canvas={n}]').first for n in ('skeleton', 'matrix'))
         body.focus()
         for key in ('ArrowLeft', 'ArrowUp', '+', '-'):
-            before = t.picture(); t.tab.keyboard.press(key)
+            before = t.picture()
+            t.tab.keyboard.press(key)
             assert t.picture() != before, key
-        t.tab.keyboard.press('Space'); assert t.do('x.state.playing')
-        t.tab.keyboard.press('Space'); assert not t.do('x.state.playing')
+        t.tab.keyboard.press('Space')
+        assert t.do('x.state.playing')
+        t.tab.keyboard.press('Space')
+        assert not t.do('x.state.playing')
         heat.focus()
-        t.tab.keyboard.press('ArrowDown'); t.tab.keyboard.press('ArrowRight'); t.tab.keyboard.press('ArrowRight'); t.settled()
+        t.tab.keyboard.press('ArrowDown')
+        t.tab.keyboard.press('ArrowRight')
+        t.tab.keyboard.press('ArrowRight')
+        t.settled()
         names = t.do('x.data.skeleton.joints')
         value = t.do('x.read(0).matrix[1 * 20 + 2]')
         said = t.tab.locator('.mx-said').first.inner_text()
-        assert said.startswith(f'{names[2]} listens to {names[1]}: ') and abs(float(said.split(': ')[1].rstrip('.')) - value) < .006
+        assert (
+            said.startswith(f'{names[2]} listens to {names[1]}: ')
+            and abs(float(said.split(': ')[1].rstrip('.')) - value) < 0.006
+        )
         assert said in heat.get_attribute('aria-label')
         heat.evaluate('e => e.blur()')
         box, cell = heat.bounding_box(), t.do('x.panes[0].cell')
-        t.tab.mouse.move(box['x'] + cell['left'] + 4.5 * cell['cell'], box['y'] + cell['top'] + 7.5 * cell['cell']); t.settled()
+        t.tab.mouse.move(
+            box['x'] + cell['left'] + 4.5 * cell['cell'],
+            box['y'] + cell['top'] + 7.5 * cell['cell'],
+        )
+        t.settled()
         assert t.do('[x.joint, x.column]') == [7, 4]
-        at = t.do('x.panes[0].spots[11]'); box = body.bounding_box()
-        t.tab.mouse.move(box['x'] + at[0], box['y'] + at[1]); t.settled()
-        near = t.do('x.joint'); assert near >= 0 and np.hypot(*np.subtract(t.do(f'x.panes[0].spots[{near}]'), at)) < 1
-        assert t.tab.locator('.mx-said').first.inner_text().startswith(f'{names[near]} is heard most by')
+        at = t.do('x.panes[0].spots[11]')
+        box = body.bounding_box()
+        t.tab.mouse.move(box['x'] + at[0], box['y'] + at[1])
+        t.settled()
+        near = t.do('x.joint')
+        assert near >= 0 and np.hypot(*np.subtract(t.do(f'x.panes[0].spots[{near}]'), at)) < 1
+        assert (
+            t.tab.locator('.mx-said')
+            .first.inner_text()
+            .startswith(f'{names[near]} is heard most by')
+        )
         yaw = t.do('x.state.yaw')
-        t.tab.mouse.down(); t.tab.mouse.move(box['x'] + at[0] + 50, box['y'] + at[1]); t.tab.mouse.up()
-        assert abs(t.do('x.state.yaw') - yaw - .5) < .02
-        line = t.tab.locator('[data-canvas=time]').first; line.scroll_into_view_if_needed()
+        t.tab.mouse.down()
+        t.tab.mouse.move(box['x'] + at[0] + 50, box['y'] + at[1])
+        t.tab.mouse.up()
+        assert abs(t.do('x.state.yaw') - yaw - 0.5) < 0.02
+        line = t.tab.locator('[data-canvas=time]').first
+        line.scroll_into_view_if_needed()
         box, plot = line.bounding_box(), t.do('x.panes[0].plot')
         t.tab.mouse.click(box['x'] + plot['left'] + plot['W'] / 4, box['y'] + 40)
-        assert abs(t.do('x.state.time') - .25) < .01
-        unnamed = t.do('''[...document.querySelectorAll('.mx canvas[role=img], .mx input, .mx select, .mx button')]
-            .filter(e => !(e.getAttribute('aria-label') || e.closest('label')?.textContent.trim() || e.textContent.trim())).length''')
+        assert abs(t.do('x.state.time') - 0.25) < 0.01
+        unnamed = t.do("""[...document.querySelectorAll(
+                '.mx canvas[role=img], .mx input, .mx select, .mx button')]
+            .filter(e => !(e.getAttribute('aria-label') ||
+                e.closest('label')?.textContent.trim() || e.textContent.trim())).length""")
         assert unnamed == 0 and not t.complaints
 
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 def test_it_can_be_read_in_light_and_dark(browser, page, shots, scheme):
-    "Contrast of at least 4.5, as the guidelines for accessible pages ask of text."
+    "Contrast of at least 4.5, as the guidelines for accessible pages demand of text."
     with Tab(browser, page, scheme, 800) as t:
         t.tab.screenshot(path=shots / f'page_{scheme}.png', full_page=True)
-        shown = t.do("Object.fromEntries(['ink', 'soft', 'back', 'tile'].map(k => [k, getComputedStyle(x.root).getPropertyValue('--' + k).trim()]))")
+        shown = t.do(
+            "Object.fromEntries(['ink', 'soft', 'back', 'tile'].map(k => "
+            "[k, getComputedStyle(x.root).getPropertyValue('--' + k).trim()]))"
+        )
+
         def light(colour):
             colour = colour[1:] if len(colour) == 7 else ''.join(2 * c for c in colour[1:])
-            v = np.array([int(colour[i:i + 2], 16) / 255 for i in (0, 2, 4)])
-            return np.where(v <= .04045, v / 12.92, ((v + .055) / 1.055)**2.4) @ [.2126, .7152, .0722]
-        assert (light(shown['back']) > .5) == (scheme == 'light')
+            v = np.array([int(colour[i : i + 2], 16) / 255 for i in (0, 2, 4)])
+            return np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4) @ [
+                0.2126,
+                0.7152,
+                0.0722,
+            ]
+
+        assert (light(shown['back']) > 0.5) == (scheme == 'light')
         for ink in ('ink', 'soft'):
             for back in ('back', 'tile'):
                 a, b = sorted((light(shown[ink]), light(shown[back])))
-                assert (b + .05) / (a + .05) >= 4.5, (ink, back)
-        assert t.do('document.documentElement.scrollWidth') <= 800                             # nothing sticks out
+                assert (b + 0.05) / (a + 0.05) >= 4.5, (ink, back)
+        assert t.do('document.documentElement.scrollWidth') <= 800  # nothing sticks out
 
 
 def test_two_bodies_size_and_speed(browser, crowd, shots):
-    "Five clips of two bodies in ten layers: at most 6 MB, open within 2 s, and 30 pictures a second while scrubbing."
+    """Five clips of two bodies in ten layers.
+
+    At most 6 MB, open within 2 s, and 30 frames per second while scrubbing.
+    """
     path, clips = crowd
     assert path.stat().st_size <= 6e6
     with Tab(browser, path) as t:
         opened = t.do('x.opened')
         t.do('x.set({time: 0})')
         alone = t.picture()
-        t.control('body').select_option('1')                                                   # not there yet
+        t.control('body').select_option('1')  # not there yet
         assert t.picture() != alone and t.do('x.read(0).edges') is not None
-        t.do('x.set({time: .9})'); t.picture()
+        t.do('x.set({time: .9})')
+        t.picture()
         t.tab.screenshot(path=shots / 'two_bodies.png', full_page=True)
         drawn = t.do('x.read(0)')
-        assert np.abs(np.array(drawn['pose']).reshape(2, 25, 3) - clips['a'][drawn['frame']]).max() < 2e-4
+        assert (
+            np.abs(np.array(drawn['pose']).reshape(2, 25, 3) - clips['a'][drawn['frame']]).max()
+            < 2e-4
+        )
         t.do('x.set({compare: true})')
-        rate = max(t.do('''new Promise(done => {
+        rate = max(
+            t.do("""new Promise(done => {
             let n = 0; const start = performance.now();
-            const step = () => { x.set({time: (n * 7 % 60) / 60}); n < 60 ? (n++, requestAnimationFrame(step)) : done(60000 / (performance.now() - start)); };
-            requestAnimationFrame(step); })''') for _ in range(3))
-        print(f'{path.stat().st_size / 1e6:.1f} MB, opened after {opened:.0f} ms, {rate:.0f} pictures a second')
+            const step = () => {
+                x.set({time: (n * 7 % 60) / 60});
+                n < 60 ? (n++, requestAnimationFrame(step)) : done(60000 / (performance.now() - start)); };
+            requestAnimationFrame(step); })""")
+            for _ in range(3)
+        )
+        print(
+            f'{path.stat().st_size / 1e6:.1f} MB, opened after {opened:.0f} ms, {rate:.0f} pictures a second'
+        )
         assert opened < 2000 and rate >= 30 and not t.complaints
 
 
 def test_a_report_keeps_the_explorer_and_no_other_script(browser, page, tmp_path):
     nbformat = pytest.importorskip('nbformat')
-    from msagcn.explore import fragment
-    from msagcn.reports import to_html
+    from msagcn.report.explorer_page import fragment
+    from msagcn.report.html import to_html
+
     packed = json.dumps(json.loads(page.read_text().split('data-msagcn>')[1].split('</script>')[0]))
-    cell = nbformat.v4.new_code_cell('1', outputs=[nbformat.v4.new_output('display_data', {'text/html': t}) for t in (fragment(packed), '<script>alert(1)</script>')])
+    cell = nbformat.v4.new_code_cell(
+        '1',
+        outputs=[
+            nbformat.v4.new_output('display_data', {'text/html': t})
+            for t in (fragment(packed), '<script>alert(1)</script>')
+        ],
+    )
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / 'n.ipynb')
     out = to_html(tmp_path / 'n.ipynb', tmp_path / 'n.html')
     assert 'alert' not in out.read_text()
-    with Tab(browser, out, 'dark') as t: assert t.do('x.dark') is False and not t.complaints        # reports are light
+    with Tab(browser, out, 'dark') as t:
+        assert t.do('x.dark') is False and not t.complaints  # reports are light
 
 
 def test_the_runner_has_the_parameters_of_the_library():
     import ast
-    from msagcn.parameters import ExploreParameters
+
+    from msagcn.experiments.parameters import ExploreParameters
+
     cells = json.loads((ROOT / 'nbs/runs/explore.ipynb').read_text())['cells']
-    source = ''.join(next(c['source'] for c in cells if 'parameters' in c['metadata'].get('tags', [])))
-    assert {n.targets[0].id: ast.literal_eval(n.value) for n in ast.parse(source).body} == ExploreParameters().model_dump()
+    source = ''.join(
+        next(c['source'] for c in cells if 'parameters' in c['metadata'].get('tags', []))
+    )
+    assert {
+        n.targets[0].id: ast.literal_eval(n.value) for n in ast.parse(source).body
+    } == ExploreParameters().model_dump()
 
 
 def test_the_command(trained, embedded, tmp_path):
     out = places(trained) | dict(data_dir=str(embedded))
-    told = sh(tool('msagcn'), 'explore', RUNS[0], *pairs(count=1, layers='[1, 10]', page=tmp_path / 'p.html', **out)).stdout
-    shown = json.loads((tmp_path / 'p.html').read_text().split('data-msagcn>')[1].split('</script>')[0])
-    assert told.startswith(str(tmp_path / 'p.html')) and [l['name'] for l in shown['runs'][0]['layers']] == ['block 1', 'block 10'] and len(shown['clips']) == 1
+    told = sh(
+        tool('msagcn'),
+        'explore',
+        RUNS[0],
+        *pairs(count=1, layers='[1, 10]', page=tmp_path / 'p.html', **out),
+    ).stdout
+    shown = json.loads(
+        (tmp_path / 'p.html').read_text().split('data-msagcn>')[1].split('</script>')[0]
+    )
+    assert (
+        told.startswith(str(tmp_path / 'p.html'))
+        and [l['name'] for l in shown['runs'][0]['layers']] == ['block 1', 'block 10']
+        and len(shown['clips']) == 1
+    )
     refused = sh(tool('msagcn'), 'explore', 'nothing', *pairs(**out), check=False)
-    assert refused.returncode == 2 and 'nothing' in refused.stderr and 'Traceback' not in refused.stderr
+    assert (
+        refused.returncode == 2
+        and 'nothing' in refused.stderr
+        and 'Traceback' not in refused.stderr
+    )
 
 
 @pytest.mark.parametrize('axis', ['mediapipe', 'z up', 'y up', 'picture'])
 def test_bodies_stand_on_their_feet(axis):
     "Whichever axis is up in the data, in the explorer it is y; heads are above feet, and left stays left."
-    from msagcn.clips import Clips
-    from msagcn.explore import clip_tree
-    from msagcn.skeleton import MEDIAPIPE33, UCLA20
-    from msagcn.synthetic import generate_clip
-    from msagcn.viz import find_up
+    from msagcn.data.clips import Clips
+    from msagcn.data.skeleton import MEDIAPIPE33, UCLA20
+    from msagcn.data.synthetic import generate_clip
+    from msagcn.data.upright import find_up
+    from msagcn.report.explorer_data import clip_tree
+
     x = generate_clip('walk around', subject=1, episode=0, view=1)[:, None]
     skeleton, feet, channels = UCLA20, [15, 19], 'xyz'
-    if axis == 'z up': x = np.stack([x[..., 0], -x[..., 2], x[..., 1]], -1)
-    if axis == 'picture': x, channels = np.stack([x[..., 0], -x[..., 1], np.ones(x.shape[:-1])], -1), 'xys'
+    if axis == 'z up':
+        x = np.stack([x[..., 0], -x[..., 2], x[..., 1]], -1)
+    if axis == 'picture':
+        x, channels = np.stack([x[..., 0], -x[..., 1], np.ones(x.shape[:-1])], -1), 'xys'
     if axis == 'mediapipe':
         from conftest import SHARED, need
-        from msagcn.custom import read_coordinates
+
+        from msagcn.data.own_clip import read_coordinates
+
         skeleton, feet = MEDIAPIPE33, [31, 32]
-        x = read_coordinates(need(SHARED / 'data/real/mediapipe_real/pose2sim_single_cam01.json', 'MediaPipe landmarks'), skeleton)
-    clips = Clips('one', skeleton.name, ['a'], ['a'], np.zeros(1, int), np.zeros(1, int), ['test'], [''], np.array([len(x)]), x, channels)
+        x = read_coordinates(
+            need(
+                SHARED / 'data/real/mediapipe_real/pose2sim_single_cam01.json',
+                'MediaPipe landmarks',
+            ),
+            skeleton,
+        )
+    clips = Clips(
+        'one',
+        skeleton.name,
+        ['a'],
+        ['a'],
+        np.zeros(1, int),
+        np.zeros(1, int),
+        ['test'],
+        [''],
+        np.array([len(x)]),
+        x,
+        channels,
+    )
     tree = clip_tree(clips, 'a', find_up(clips.frames, skeleton, channels))
     pose = tree['pose'].reshape(len(x), -1, 3)[x.any((1, 2, 3))]
     head = next(v for v, j in enumerate(skeleton.joints) if j in ('head', 'nose'))
-    assert (pose[:, head, 1] > pose[:, feet, 1].max(1)).mean() > .95
-    if channels == 'xyz':                                                                  # turned, not mirrored
+    assert (pose[:, head, 1] > pose[:, feet, 1].max(1)).mean() > 0.95
+    if channels == 'xyz':  # rotated, not mirrored
         there = x[x.any((1, 2, 3))][:, 0]
-        volume = lambda p: np.linalg.det(np.stack([p[:, head] - p[:, feet[0]], p[:, feet[1]] - p[:, feet[0]], p[:, 5] - p[:, feet[0]]], 1))
+        volume = lambda p: np.linalg.det(
+            np.stack(
+                [
+                    p[:, head] - p[:, feet[0]],
+                    p[:, feet[1]] - p[:, feet[0]],
+                    p[:, 5] - p[:, feet[0]],
+                ],
+                1,
+            )
+        )
         np.testing.assert_allclose(volume(pose), volume(there), atol=1e-9)
 
 
 def test_a_checkpoint_of_another_program_is_explored(embedded, tmp_path):
-    from msagcn.msg3d import MSG3D
-    from msagcn.msg3d_names import save_names
-    from msagcn.skeleton import UCLA20
+    from msagcn.data.skeleton import UCLA20
+    from msagcn.foreign.msg3d import save_names
+    from msagcn.models.msg3d import MSG3D
+
     save_names(MSG3D(10, UCLA20, 8, width=6).eval(), tmp_path / 'theirs.pth', 'official')
-    given = pairs(count=1, layers='[1]', page=tmp_path / 'p.html', data_dir=embedded, frames=8, reports_dir=tmp_path)
-    told = sh(tool('msagcn'), 'explore', tmp_path / 'theirs.pth', *given, *pairs(benchmark='embedded')).stdout
-    shown = json.loads((tmp_path / 'p.html').read_text().split('data-msagcn>')[1].split('</script>')[0])
-    assert told.startswith(str(tmp_path / 'p.html')) and [r['id'] for r in shown['runs']] == ['theirs'] and len(shown['runs'][0]['clips'][0]['seen']) == 8
+    given = pairs(
+        count=1,
+        layers='[1]',
+        page=tmp_path / 'p.html',
+        data_dir=embedded,
+        frames=8,
+        reports_dir=tmp_path,
+    )
+    told = sh(
+        tool('msagcn'), 'explore', tmp_path / 'theirs.pth', *given, *pairs(benchmark='embedded')
+    ).stdout
+    shown = json.loads(
+        (tmp_path / 'p.html').read_text().split('data-msagcn>')[1].split('</script>')[0]
+    )
+    assert (
+        told.startswith(str(tmp_path / 'p.html'))
+        and [r['id'] for r in shown['runs']] == ['theirs']
+        and len(shown['runs'][0]['clips'][0]['seen']) == 8
+    )
     save_names(MSG3D(9, UCLA20, 8, width=6).eval(), tmp_path / 'nine.pth', 'official')
-    refused = sh(tool('msagcn'), 'explore', tmp_path / 'nine.pth', *given, *pairs(benchmark='embedded'), check=False)
+    refused = sh(
+        tool('msagcn'),
+        'explore',
+        tmp_path / 'nine.pth',
+        *given,
+        *pairs(benchmark='embedded'),
+        check=False,
+    )
     assert refused.returncode == 2 and '9 classes, embedded has 10' in refused.stderr
 
 
 def test_the_widget_in_jupyterlab(browser, trained, embedded, tmp_path, shots):
-    "The runner, run in JupyterLab by its menu: the live explorer draws, follows its controls, and tells Python what was chosen."
+    """The runner, run in JupyterLab by its menu.
+
+    The live explorer draws, follows its controls, and sends the selection to Python.
+    """
     pytest.importorskip('anywidget')
     import nbformat
+
     nb = nbformat.read(ROOT / 'nbs/runs/explore.ipynb', 4)
     cell = next(c for c in nb.cells if 'parameters' in c.metadata.get('tags', []))
-    cell.source += '\n' + '\n'.join(f'{k} = {v!r}' for k, v in (dict(runs=list(RUNS), count=2, page=str(tmp_path / 'page.html')) | places(trained) | dict(data_dir=str(embedded))).items())
+    cell.source += '\n' + '\n'.join(
+        f'{k} = {v!r}'
+        for k, v in (
+            dict(runs=list(RUNS), count=2, page=str(tmp_path / 'page.html'))
+            | places(trained)
+            | dict(data_dir=str(embedded))
+        ).items()
+    )
     nb.cells.append(nbformat.v4.new_code_cell("print('chosen', view.state['panes'][0]['layer'])"))
     nbformat.write(nb, tmp_path / 'explore.ipynb')
-    with socket.socket() as s: s.bind(('127.0.0.1', 0)); port = s.getsockname()[1]
-    home = {k: str(tmp_path / k.lower()) for k in ('HOME', 'JUPYTER_CONFIG_DIR', 'JUPYTER_DATA_DIR', 'JUPYTER_RUNTIME_DIR', 'JUPYTERLAB_SETTINGS_DIR', 'JUPYTERLAB_WORKSPACES_DIR')}
-    server = subprocess.Popen([tool('jupyter'), 'lab', '--no-browser', '--ip', '127.0.0.1', '--port', str(port), '--allow-root', '--IdentityProvider.token=t0k',
-                               f'--ServerApp.root_dir={tmp_path}'], env=os.environ | home | {'PYTHONPATH': str(ROOT)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+    home = {
+        k: str(tmp_path / k.lower())
+        for k in (
+            'HOME',
+            'JUPYTER_CONFIG_DIR',
+            'JUPYTER_DATA_DIR',
+            'JUPYTER_RUNTIME_DIR',
+            'JUPYTERLAB_SETTINGS_DIR',
+            'JUPYTERLAB_WORKSPACES_DIR',
+        )
+    }
+    server = subprocess.Popen(
+        [
+            tool('jupyter'),
+            'lab',
+            '--no-browser',
+            '--ip',
+            '127.0.0.1',
+            '--port',
+            str(port),
+            '--allow-root',
+            '--IdentityProvider.token=t0k',
+            f'--ServerApp.root_dir={tmp_path}',
+        ],
+        env=os.environ | home | {'PYTHONPATH': str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     context = browser.new_context(viewport=dict(width=1300, height=1100))
     try:
         tab, errors = context.new_page(), []
         tab.on('pageerror', lambda e: errors.append(str(e)))
         for _ in range(120):
-            try: tab.goto(f'http://127.0.0.1:{port}/lab/tree/explore.ipynb?token=t0k'); break
-            except Exception: time.sleep(.5)
+            try:
+                tab.goto(f'http://127.0.0.1:{port}/lab/tree/explore.ipynb?token=t0k')
+                break
+            except Exception:
+                time.sleep(0.5)
         tab.wait_for_selector('.jp-NotebookPanel', timeout=60000)
-        tab.wait_for_function("document.querySelector('#jp-main-statusbar')?.innerText.includes('| Idle')", timeout=60000)
-        tab.wait_for_timeout(1000)                                                             # else it asks which kernel
+        tab.wait_for_function(
+            "document.querySelector('#jp-main-statusbar')?.innerText.includes('| Idle')",
+            timeout=60000,
+        )
+        tab.wait_for_timeout(1000)  # else it asks which kernel
         tab.locator('.lm-MenuBar-itemLabel:text-is("Run")').click()
         tab.locator('.lm-Menu-itemLabel:text-is("Run All Cells")').click()
-        tab.wait_for_function("document.querySelector('.mx')?.parentElement.explorer?.opened", timeout=60000)
+        tab.wait_for_function(
+            "document.querySelector('.mx')?.parentElement.explorer?.opened", timeout=60000
+        )
         x = "document.querySelector('.mx').parentElement.explorer"
+
         def picture():
             tab.evaluate('new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))')
-            return tab.evaluate("[...document.querySelectorAll('.mx-panes canvas')].map(c => c.toDataURL()).join()")
+            return tab.evaluate(
+                "[...document.querySelectorAll('.mx-panes canvas')].map(c => c.toDataURL()).join()"
+            )
+
         tab.locator('.mx').first.scroll_into_view_if_needed()
-        assert json.loads((tmp_path / 'page.html').read_text().split('data-msagcn>')[1].split('</script>')[0])['runs'][0]['id'] == RUNS[0]
-        for name, value in (('layer', '4'), ('subset', '1'), ('part', '0'), ('run', '1'), ('run', '0'), ('layer', '6')):
-            before = picture(); tab.locator(f'.mx [data-control={name}]').first.select_option(value)
+        assert (
+            json.loads(
+                (tmp_path / 'page.html').read_text().split('data-msagcn>')[1].split('</script>')[0]
+            )['runs'][0]['id']
+            == RUNS[0]
+        )
+        for name, value in (
+            ('layer', '4'),
+            ('subset', '1'),
+            ('part', '0'),
+            ('run', '1'),
+            ('run', '0'),
+            ('layer', '6'),
+        ):
+            before = picture()
+            tab.locator(f'.mx [data-control={name}]').first.select_option(value)
             assert picture() != before, name
-        before = picture(); tab.evaluate(f'{x}.set({{time: .5}})')
+        before = picture()
+        tab.evaluate(f'{x}.set({{time: .5}})')
         assert picture() != before
         tab.screenshot(path=shots / 'lab.png')
-        tab.wait_for_timeout(1000)                                                             # for the state to travel
+        tab.wait_for_timeout(1000)  # for the state to travel
         tab.locator('.jp-Notebook').first.evaluate('e => e.scrollTop = e.scrollHeight')
         last = tab.locator('.jp-CodeCell').last
-        last.scroll_into_view_if_needed(); last.locator('.cm-content').click(); tab.keyboard.press('Control+Enter')
-        tab.wait_for_function("[...document.querySelectorAll('.jp-CodeCell')].at(-1).innerText.includes('chosen 6')", timeout=20000)
+        last.scroll_into_view_if_needed()
+        last.locator('.cm-content').click()
+        tab.keyboard.press('Control+Enter')
+        tab.wait_for_function(
+            "[...document.querySelectorAll('.jp-CodeCell')].at(-1).innerText.includes('chosen 6')",
+            timeout=20000,
+        )
         assert not errors
     finally:
         tab.screenshot(path=shots / 'lab_at_the_end.png')
-        context.close(); server.terminate(); server.wait(20)
+        context.close()
+        server.terminate()
+        server.wait(20)
 
 
 def test_a_newer_page_is_the_same_text(trained, embedded):
     "The same weights and clips give the same bytes."
-    from msagcn.explore import explore
-    from msagcn.parameters import ExploreParameters
-    p = ExploreParameters(runs=[RUNS[0]], count=1, layers=[2], **places(trained) | dict(data_dir=str(embedded)))
+    from msagcn.experiments.parameters import ExploreParameters
+    from msagcn.report.explorer import explore
+
+    p = ExploreParameters(
+        runs=[RUNS[0]], count=1, layers=[2], **places(trained) | dict(data_dir=str(embedded))
+    )
     assert explore(p) == explore(p)

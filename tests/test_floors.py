@@ -1,45 +1,103 @@
-"""Modules import downward only: from notebooks with a lower number."""
+"""Packages import downward only, by one table; within a package, notebooks with a lower number."""
+
 import ast
 import json
 import re
 
+import pytest
 from conftest import ROOT
 
+# from the bottom to the top; a package imports only from those that its line names, and from itself
+MAY_IMPORT = {
+    'core': '',
+    'native': 'core',
+    'distributed': 'core',
+    'data': 'core',
+    'feeds': 'core native data',
+    'models': 'core data.skeleton',
+    'fast': 'core native distributed.ranks models',
+    'training': 'core native distributed.ranks data feeds models fast',
+    'foreign': 'core data feeds models fast training',
+    'experiments': 'core native distributed data feeds models fast training foreign',
+    'report': 'core native distributed data feeds models fast training foreign experiments',
+    'bench': 'core native distributed data feeds models fast training foreign experiments report',
+    'verbs': 'core native distributed data feeds models fast training foreign experiments report bench',
+    'cli': 'core native distributed data feeds models fast training foreign experiments report bench '
+    'verbs',
+    '__main__': 'cli',
+}
 
-def floors():
-    "Module name -> number of the notebook that exports it."
+
+def numbers():
+    "Dotted module name -> number of the notebook that exports it."
     out = {}
     for path in sorted((ROOT / 'nbs').rglob('*.ipynb')):
-        source = '\n'.join(''.join(c['source']) for c in json.loads(path.read_text())['cells'] if c['cell_type'] == 'code')
-        if m := re.search(r'^#\|\s*default_exp\s+(\S+)', source, re.M): out[m[1]] = int(path.name[:2])
+        cells = json.loads(path.read_text(encoding='utf-8'))['cells']
+        source = '\n'.join(''.join(c['source']) for c in cells if c['cell_type'] == 'code')
+        if m := re.search(r'^#\|\s*default_exp\s+(\S+)', source, re.M):
+            out[m[1]] = (path, int(path.name[:2]))
     return out
 
 
-def imported(path):
-    "Our modules that a file imports, also those within functions."
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import): names = [a.name for a in node.names]
+def modules():
+    "Dotted module name -> its file."
+    root = ROOT / 'msagcn'
+    files = [p for p in root.rglob('*.py') if p.stem not in ('__init__', '_modidx')]
+    return {'.'.join(p.relative_to(root).with_suffix('').parts): p for p in files}
+
+
+def imported(module, path):
+    "Dotted names of our modules that a file imports, also those within functions."
+    here = ['msagcn', *module.split('.')[:-1]]
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            names = [a.name for a in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level < 2 and '*' not in [a.name for a in node.names]
-            if node.module and not node.level: names = [node.module]
-            else: names = [f'msagcn.{node.module}'] if node.module else [f'msagcn.{a.name}' for a in node.names]
-            if names == ['msagcn']: names = [f'msagcn.{a.name}' for a in node.names]
-        else: continue
-        yield from (n.split('.')[1] for n in names if n.startswith('msagcn.') and n != 'msagcn.__version__')
+            assert '*' not in [a.name for a in node.names]
+            start = here[: len(here) - node.level + 1] if node.level else []
+            base = '.'.join([*start, *filter(None, [node.module])])
+            names = [base, *(f'{base}.{a.name}' for a in node.names)]
+        else:
+            continue
+        yield from (n.removeprefix('msagcn.') for n in names if n.startswith('msagcn.'))
 
 
-def test_imports_go_downward():
-    floor = floors()
-    files = {p.stem: p for p in (ROOT / 'msagcn').glob('*.py') if p.stem not in ('__init__', '_modidx')}
-    assert files.keys() == floor.keys()
-    wrong = [f'{m} ({floor[m]}) imports {n} ({floor.get(n, "unknown")})' for m, p in files.items() for n in imported(p)
-             if not floor.get(n, 99) < floor[m]]
-    assert not wrong, wrong
+MODULES, NUMBERS = modules(), numbers()
+
+
+def test_every_module_is_exported_by_a_notebook_and_has_a_place_in_the_table():
+    assert MODULES.keys() == NUMBERS.keys()
+    assert {m.split('.')[0] for m in MODULES} == MAY_IMPORT.keys()
+
+
+def test_the_table_itself_goes_downward():
+    order = list(MAY_IMPORT)
+    for package, below in MAY_IMPORT.items():
+        assert all(order.index(b.split('.')[0]) < order.index(package) for b in below.split())
+
+
+@pytest.mark.parametrize('module', sorted(MODULES))
+def test_imports_go_downward(module):
+    package = module.split('.')[0]
+    allowed = MAY_IMPORT[package].split()
+    for name in imported(module, MODULES[module]):
+        if name not in MODULES:
+            continue  # a package, or a name within a module
+        if name.split('.')[0] == package:
+            assert NUMBERS[name][1] < NUMBERS[module][1], (
+                f'{module} imports {name}, which has no lower number'
+            )
+        else:
+            assert name in allowed or name.split('.')[0] in allowed, f'{module} imports {name}'
 
 
 def test_notebooks_are_numbered_and_named_after_their_module():
-    for path in sorted((ROOT / 'nbs').glob('[0-9]*.ipynb')):
-        number, name = path.stem.split('_', 1)
-        assert len(number) == 2 and number.isdigit()
-        text = path.read_text()
-        if m := re.search(r'default_exp (\w+)', text): assert name == m[1].strip('_'), path.name
+    seen = set()
+    for module, (path, number) in NUMBERS.items():
+        *folder, name = module.split('.')
+        assert path.relative_to(ROOT / 'nbs').parent.parts == tuple(folder), path
+        assert re.fullmatch(r'\d\d_' + name.strip('_'), path.stem), path
+        assert (path.parent, number) not in seen, (
+            f'{path}: another notebook of this folder has this number'
+        )
+        seen.add((path.parent, number))

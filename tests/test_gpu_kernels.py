@@ -1,34 +1,39 @@
-"""MSA-GCN's Triton kernels without a GPU: their numbers by Triton's interpreter against PyTorch's own operations in float64, whether
-they compile for Hopper without spilling, and how many a step starts. Skips where Triton is not installed: pip install -e .[gpu-tests]"""
+"""MSA-GCN's Triton kernels without a GPU: numbers, compilation, number of launches.
+
+Numbers are those of Triton's interpreter, against PyTorch's own operations in float64; kernels compile for
+Hopper without spilling. Skips where Triton is not installed: pip install -e .[gpu-tests]"""
+
 import json
 import sys
 
 import pytest
-
 from conftest import sh
 
 pytest.importorskip('triton', reason='triton is not installed: pip install -e .[gpu-tests]')
 
-NUMBERS = '''
+NUMBERS = """
 import json
 import torch
-from msagcn.gpu_forms import FORMS, Size, compare
+from msagcn.fast.gpu_forms import FORMS, Size, compare
 small, strided = Size(1, 8, 40, 5, 7), Size(2, 20, 20, 5, 4, stride=2, residual=False)
 sizes = {name: small for name in FORMS} | {'branches': Size(2, 20, 20, 5, 4)}
 found = {name: compare(name, size, torch.float64, 'cpu') for name, size in sizes.items()}
 found['branches, strided'] = compare('branches', strided, torch.float64, 'cpu')
 print(json.dumps(found))
-'''
+"""
 
-COMPILED = '''
+COMPILED = """
 import json, os, re, subprocess, tempfile
 from pathlib import Path
 import torch, triton
-from msagcn import gpu_check, gpu_launch
-gpu_check.without_driver()
+from msagcn.bench import gpu_compile
+from msagcn.fast import gpu_launch
+gpu_compile.without_driver()
 seen = {}
-gpu_launch.watch = lambda kernel, grid, args, words: seen.update({kernel.fn.__name__: (kernel, grid, args, words)})
-gpu_check.step_without_numbers('ntu', 128, torch.bfloat16)
+def note(kernel, grid, args, words):
+    seen[kernel.fn.__name__] = kernel, grid, args, words
+gpu_launch.watch = note
+gpu_compile.step_without_numbers('ntu', 128, torch.bfloat16)
 tool = Path(triton.__file__).parent/'backends/nvidia/bin/cuobjdump'
 found = {}
 for name, (kernel, grid, args, words) in seen.items():
@@ -37,41 +42,51 @@ for name, (kernel, grid, args, words) in seen.items():
     with tempfile.NamedTemporaryFile(suffix='.cubin') as f:
         f.write(made.asm['cubin'])
         f.flush()
-        use = subprocess.run([tool, '-res-usage', f.name], capture_output=True, text=True, check=True).stdout
-    found[name] = dict(shared=made.metadata.shared) | {k: int(re.search(k + r':(\\d+)', use)[1]) for k in ('STACK', 'LOCAL')}
+        command = [tool, '-res-usage', f.name]
+        use = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    spilled = {k: int(re.search(k + r':(\\d+)', use)[1]) for k in ('STACK', 'LOCAL')}
+    found[name] = dict(shared=made.metadata.shared) | spilled
 print(json.dumps(found))
-'''
+"""
 
-COUNTED = '''
+COUNTED = """
 import json
-from msagcn.gpu_check import count_step
+from msagcn.bench.gpu_counts import count_step
 print(json.dumps([count_step('nw_ucla', n, 'bf16') for n in (4, 32)]))
-'''
+"""
 
 
-def told(script, tmp_path, **env):
+def last_line(script, tmp_path, **env):
     "What a script prints last, as JSON; Triton's cache is its own."
     env = dict(TRITON_CACHE_DIR=str(tmp_path), TRITON_INTERPRET='0') | env
     return json.loads(sh(sys.executable, '-c', script, **env).stdout.splitlines()[-1])
 
 
 def test_numbers_are_those_of_pytorchs_operations(tmp_path):
-    found = told(NUMBERS, tmp_path, TRITON_INTERPRET='1')
+    found = last_line(NUMBERS, tmp_path, TRITON_INTERPRET='1')
     assert len(found) == 12
-    wrong = {name: errors for name, errors in found.items() if not all(e < 1e-9 for e in errors.values())}
+    wrong = {name: e for name, e in found.items() if not all(x < 1e-9 for x in e.values())}
     assert not wrong, wrong
 
 
 def test_kernels_compile_for_hopper_without_spilling(tmp_path):
     "A launch with more shared memory than a program may have fails on the GPU only."
-    found = told(COMPILED, tmp_path)
-    assert {'mix_backward', 'conv_backward', 'weight_gradient', 'join_back_apply', 'norm_back_apply'} <= set(found)
-    wrong = {name: use for name, use in found.items() if use['STACK'] or use['LOCAL'] or use['shared'] > 232448}
+    found = last_line(COMPILED, tmp_path)
+    some = {
+        'mix_backward',
+        'conv_backward',
+        'weight_gradient',
+        'join_back_apply',
+        'norm_back_apply',
+    }
+    assert some <= set(found)
+    spill = lambda use: use['STACK'] or use['LOCAL'] or use['shared'] > 232448
+    wrong = {name: use for name, use in found.items() if spill(use)}
     assert not wrong, wrong
 
 
 def test_a_step_starts_as_many_kernels_whatever_the_batch(tmp_path):
-    few, many = told(COUNTED, tmp_path)
+    few, many = last_line(COUNTED, tmp_path)
     assert {k: n for k, (n, _) in few.items()} == {k: n for k, (n, _) in many.items()}
     assert sum(n for n, _ in many.values()) <= 1500
     assert sum(b for _, b in few.values()) < sum(b for _, b in many.values())

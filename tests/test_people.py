@@ -1,5 +1,7 @@
-"""People of own clips: each stays in one slot, whoever was made up is nobody, every estimator's file is read,
-and whatever is wrong with one is said in a line."""
+"""People of own clips: each stays in one slot, made-up people are removed.
+
+Every estimator's file is read, and any fault of one is reported in a line.
+"""
 
 import json
 import random
@@ -7,16 +9,18 @@ from collections import Counter
 
 import numpy as np
 import pytest
-
 from conftest import SHARED, need, pairs, places
-from msagcn.cli import main
-from msagcn.clips import load_clips
-from msagcn.core import MsagcnError, read_json
-from msagcn.custom import read_clip_file, read_coordinates, read_custom
-from msagcn.experiment import data_note, write_data_note
-from msagcn.prepare import findings
-from msagcn.skeleton import BODY25, COCO17, MEDIAPIPE33, OPENPOSE18
 
+from msagcn.cli import main
+from msagcn.core import MsagcnError, read_json
+from msagcn.data.clips import load_clips
+from msagcn.data.own import read_custom
+from msagcn.data.own_clip import read_clip_file, read_coordinates
+from msagcn.data.skeleton import BODY25, COCO17, MEDIAPIPE33, OPENPOSE18
+from msagcn.experiments.prepare import findings
+from msagcn.experiments.results import data_note, write_data_note
+
+# 180 pixels tall
 BODY = np.array(
     [
         [0, 0],
@@ -38,7 +42,7 @@ BODY = np.array(
         [14, 180],
     ],
     float,
-)  # 180 pixels tall
+)
 
 
 def person(x, y=200, score=0.8, **more):
@@ -47,7 +51,9 @@ def person(x, y=200, score=0.8, **more):
 
 def video(path, frames, start=0):
     "MMPose's form: each frame a list of people."
-    path.write_text(json.dumps([dict(frame_id=start + t, instances=group) for t, group in enumerate(frames)]))
+    path.write_text(
+        json.dumps([dict(frame_id=start + t, instances=group) for t, group in enumerate(frames)])
+    )
     return path
 
 
@@ -57,7 +63,7 @@ def noses(path, persons, counts=None, skeleton=COCO17):
 
 
 def crossing(t):
-    return 300 + 12 * t, 900 - 12 * t, 600  # two who cross at frame 25, and one who stands there
+    return 300 + 12 * t, 900 - 12 * t, 600  # two who cross at frame 25, and one who stays
 
 
 @pytest.mark.parametrize('ids', [None, 'all', 'changing', 'some'])
@@ -84,7 +90,7 @@ def test_people_who_cross_keep_their_slots(people, ids, tmp_path):
 
 
 def test_scores_that_change_change_nobody(tmp_path):
-    "As in the file of case 19, without and with ids: the surest of each frame is now this one, now that."
+    "As in the file of case 19, without and with ids: the surest person alternates between frames."
     for more in ({}, dict(track_id=1)):
         frames = [
             [
@@ -101,7 +107,7 @@ def test_scores_that_change_change_nobody(tmp_path):
 
 
 def test_who_is_seen_longest_and_most_surely_comes_first(tmp_path):
-    "Somebody enters, somebody leaves, a clear passer-by, a frame with nobody, and a gap in the numbers."
+    "People enter and leave, there is a clear passer-by, a frame with nobody, and a gap in the numbers."
     frames = (
         [[person(100, score=0.6)] for _ in range(8)]
         + [[]]
@@ -123,18 +129,21 @@ def test_who_is_seen_longest_and_most_surely_comes_first(tmp_path):
 
 
 def test_another_id_far_away_is_another_person(tmp_path):
-    frames = [[person(100, track_id=1)] for _ in range(10)] + [[person(900, track_id=2)] for _ in range(9)]
+    frames = [[person(100, track_id=1)] for _ in range(10)] + [
+        [person(900, track_id=2)] for _ in range(9)
+    ]
     x = noses(video(tmp_path / 'a.json', frames), 2)
     assert np.isnan(x[0, 10:]).all() and np.isnan(x[1, :10]).all()
-    near = [[person(100 + 2 * t, track_id=1 + t // 10)] for t in range(20)]  # the tracker numbered anew
+    # the tracker numbered anew
+    near = [[person(100 + 2 * t, track_id=1 + t // 10)] for t in range(20)]
     assert not np.isnan(noses(video(tmp_path / 'a.json', near), 1)).any()
 
 
 WHOLE = [[0, 0, 1280, 720]]
 
 
-def test_nobody_is_not_somebody(tmp_path):
-    "MMPose hands over the whole picture where it found nobody; what the network sees there is not a person."
+def test_an_empty_frame_has_no_person(tmp_path):
+    "MMPose writes the whole image where it found nobody; the network's input there has no person."
     rng = np.random.default_rng(0)
 
     def guess():
@@ -143,7 +152,9 @@ def test_nobody_is_not_somebody(tmp_path):
             keypoint_scores=rng.uniform(-0.1, 0.25, 17).tolist(),
         )
 
-    frames = [[person(300 + t, bbox=[[250, 180, 360, 400]])] if t % 3 else [guess()] for t in range(12)]
+    frames = [
+        [person(300 + t, bbox=[[250, 180, 360, 400]])] if t % 3 else [guess()] for t in range(12)
+    ]
     for persons in (1, 2):
         counts = Counter()
         x = noses(video(tmp_path / 'a.json', frames), persons, counts)
@@ -161,14 +172,16 @@ def test_nobody_is_not_somebody(tmp_path):
 def test_a_joint_without_a_score_is_missing(tmp_path):
     p = person(300)
     p['keypoints'][9], p['keypoint_scores'][9] = [1100.0, 20.0], -0.02  # the enlarged box's corner
-    x = read_coordinates(video(tmp_path / 'a.json', [[person(300)], [p], [person(300)]]), COCO17, 'xys', 1)[
-        :, 0
-    ]
-    assert np.isnan(x[1, 9, :2]).all() and x[1, 9, 2] == 0 and np.isfinite(np.delete(x[1], 9, 0)).all()
+    x = read_coordinates(
+        video(tmp_path / 'a.json', [[person(300)], [p], [person(300)]]), COCO17, 'xys', 1
+    )[:, 0]
+    assert (
+        np.isnan(x[1, 9, :2]).all() and x[1, 9, 2] == 0 and np.isfinite(np.delete(x[1], 9, 0)).all()
+    )
     assert np.isnan(read_coordinates(tmp_path / 'a.json', COCO17, 'xy', 1)[1, 0, 9]).all()
 
 
-def test_prepare_says_it_and_the_manifest_has_it(tmp_path, capsys):
+def test_prepare_and_the_manifest_report_it(tmp_path, capsys):
     guess = person(0, 0, 0.1, bbox=WHOLE)
     frames = [[person(300 + 12 * t), person(640 - 12 * t, 204)] for t in range(30)] + [[guess]]
     for part in ('train', 'test'):
@@ -178,7 +191,12 @@ def test_prepare_says_it_and_the_manifest_has_it(tmp_path, capsys):
             video(place / f'{part}_{label}.json', frames if label == 'bow' else frames[:10])
     (tmp_path / 'd.yaml').write_text('joints: coco17\nchannels: xys\nimage: [1280, 720]\n')
     at = places(tmp_path)
-    assert main(['prepare', *pairs(benchmark='d', source=tmp_path / 'd.yaml', data_dir=at['data_dir'])]) == 0
+    assert (
+        main(
+            ['prepare', *pairs(benchmark='d', source=tmp_path / 'd.yaml', data_dir=at['data_dir'])]
+        )
+        == 0
+    )
     said = capsys.readouterr().out
     clips = load_clips(tmp_path / 'data/d')
     people = clips.notes['links']
@@ -191,7 +209,7 @@ def test_prepare_says_it_and_the_manifest_has_it(tmp_path, capsys):
         and '80 poses were of people beyond' in said
     )
     assert people['uncertain'].keys() == {'test_bow', 'train_bow'} and 'uncertain (2 clips)' in said
-    write_data_note(at['reports_dir'], 'd', clips)                         # and the report says it from there
+    write_data_note(at['reports_dir'], 'd', clips)  # and the report says it from there
     note = read_json(data_note(at['reports_dir'], 'd', clips.data_hash))
     assert 'uncertain (2 clips)' in findings(note)[0] and note['links'] == people
 
@@ -214,7 +232,9 @@ def frames_of(folder, name, frames, **more):
             | more
             for p in group
         ]
-        (folder / f'{name}_{t:012}_keypoints.json').write_text(json.dumps(dict(version=1.3, people=people)))
+        (folder / f'{name}_{t:012}_keypoints.json').write_text(
+            json.dumps(dict(version=1.3, people=people))
+        )
     return folder
 
 
@@ -229,7 +249,9 @@ def test_openpose_folders_train_and_predict(tmp_path, capsys):
                         t,
                         [
                             (
-                                shape + [0, 30 * np.sin(t / 3 * (k + 1))] + rng.normal(0, 1, (25, 2)),
+                                shape
+                                + [0, 30 * np.sin(t / 3 * (k + 1))]
+                                + rng.normal(0, 1, (25, 2)),
                                 np.full(25, 0.9),
                             )
                         ]
@@ -241,22 +263,32 @@ def test_openpose_folders_train_and_predict(tmp_path, capsys):
                 frames_of(tmp_path / 'op' / part / label / f'{label}.{part}.{i}', 'v', frames)
     (tmp_path / 'op/d.yaml').write_text('joints: body25\nchannels: xys\nimage: [640, 480]\n')
     assert (
-        main(['prepare', *pairs(benchmark='op', source=tmp_path / 'op/d.yaml', data_dir=at['data_dir'])]) == 0
+        main(
+            [
+                'prepare',
+                *pairs(benchmark='op', source=tmp_path / 'op/d.yaml', data_dir=at['data_dir']),
+            ]
+        )
+        == 0
     )
     clips = load_clips(tmp_path / 'data/op')
-    assert clips.names[0] == 'bow.test.0' and set(clips.lengths) == {20} and clips.skeleton == 'body25'
+    assert (
+        clips.names[0] == 'bow.test.0' and set(clips.lengths) == {20} and clips.skeleton == 'body25'
+    )
     small = dict(benchmark='op', frames=8, width=12, epochs=1, batch_size=2, **at)
     assert main(['train', '-f', 'params/custom.yaml', '--no-notebook', *pairs(**small)]) == 0
     capsys.readouterr()
     weights = tmp_path / 'runs/msg3d-op-custom-joint-s1/weights.safetensors'
-    assert main(['predict', str(tmp_path / 'op/test/bow/bow.test.0'), '--weights', str(weights)]) == 0
+    assert (
+        main(['predict', str(tmp_path / 'op/test/bow/bow.test.0'), '--weights', str(weights)]) == 0
+    )
     assert capsys.readouterr().out.count('%') == 2
     assert main(['predict', str(tmp_path / 'op/test'), '--weights', str(weights)]) == 2
     error = capsys.readouterr().err
     assert error.count('\n') == 1 and 'folder without JSON' in error
 
 
-def test_a_folder_that_is_no_clip_is_said(tmp_path):
+def test_a_folder_that_is_no_clip_is_reported(tmp_path):
     a = frames_of(tmp_path / 'train/wave/a', 'a', [(3, [(BODY + 100, np.ones(17))]), (5, [])])
     frames_of(tmp_path / 'test/wave/b', 'b', [(0, [(BODY + 100, np.ones(17))])])
     (tmp_path / 'd.yaml').write_text('joints: coco17\nchannels: xys\n')
@@ -293,14 +325,18 @@ def test_a_folder_that_is_no_clip_is_said(tmp_path):
     (a / 'x.npy').touch()
     refused('train/wave/a: not a clip')
     (tmp_path / 'd.yaml').write_text('joints: coco17\nchannels: xys\ntable: t.csv\n')
-    (tmp_path / 't.csv').write_text('file,label,part\ntrain/wave/a,wave,train\ntest/wave/b,wave,test\n')
+    (tmp_path / 't.csv').write_text(
+        'file,label,part\ntrain/wave/a,wave,train\ntest/wave/b,wave,test\n'
+    )
     refused('line 2', 'without JSON')
 
 
-def test_numbers_of_joints_are_said_as_the_file_has_them(tmp_path):
+def test_numbers_of_joints_are_reported_as_in_the_file(tmp_path):
     path = tmp_path / 'a.json'
     for V, known in ((26, 'Halpe-26'), (136, 'Halpe-136'), (18, 'OpenPose')):
-        path.write_text(json.dumps([dict(image_id='3.jpg', keypoints=[1.0, 2.0, 0.5] * V, score=2.9, idx=1)]))
+        path.write_text(
+            json.dumps([dict(image_id='3.jpg', keypoints=[1.0, 2.0, 0.5] * V, score=2.9, idx=1)])
+        )
         with pytest.raises(MsagcnError, match=f'frame 3: keypoints are {V}×2, not 17×2 .*{known}'):
             read_clip_file(path, COCO17, 'xys')
     assert read_clip_file(path, OPENPOSE18, 'xys').shape == (1, 1, 18, 3)
@@ -320,20 +356,23 @@ def test_yolo_in_fractions_is_yolo_in_pixels(tmp_path):
                 confidence=0.9,
                 track_id=4,
                 box=dict(x1=0, y1=0, x2=9, y2=9),
-                keypoints=dict(x=points[:, 0].tolist(), y=points[:, 1].tolist(), visible=[0.9] * 17),
+                keypoints=dict(
+                    x=points[:, 0].tolist(), y=points[:, 1].tolist(), visible=[0.9] * 17
+                ),
             )
         ]
 
     (tmp_path / 'pixels.json').write_text(json.dumps([frame(p) for p in x]))
     (tmp_path / 'fractions.json').write_text(json.dumps([frame(p / [1280, 720]) for p in x]))
     a, b = (
-        read_clip_file(tmp_path / f'{n}.json', COCO17, 'xys', 1, (1280, 720)) for n in ('pixels', 'fractions')
+        read_clip_file(tmp_path / f'{n}.json', COCO17, 'xys', 1, (1280, 720))
+        for n in ('pixels', 'fractions')
     )
     assert np.allclose(a, b, atol=1e-6) and a[2, 0, 4, 2] == 0 and np.ptp(a[:, 0, 0, 0]) < 0.05
 
 
 def test_real_alphapose_output_without_jumps(tmp_path):
-    "Falls, several recordings in one file, no tracking: slot 0 used to jump, by 400 pixels once."
+    "Falls, several recordings in one file, no tracking: slot 0 used to jump, once by 400 pixels."
     path = need(SHARED / 'data/real/alphapose_real/Activity3.json', 'AlphaPose output')
     counts = Counter()
     x = read_coordinates(path, COCO17, 'xys', 1, counts=counts)[:, 0, :, :2]
@@ -365,27 +404,36 @@ def test_real_openpose_and_mediapipe_output():
 def samples():
     "A small valid clip of each form."
     k, s = (BODY + 100).round(1), [0.5] * 17
-    frame = dict(name='person', keypoints=dict(x=k[:, 0].tolist(), y=k[:, 1].tolist(), visible=s), track_id=2)
+    frame = dict(
+        name='person', keypoints=dict(x=k[:, 0].tolist(), y=k[:, 1].tolist(), visible=s), track_id=2
+    )
     marks = [dict(x=0.1, y=0.2 * i, z=0.3, visibility=0.9) for i in range(17)]
     return dict(
         mmpose=[
             dict(
                 frame_id=t,
                 instances=[
-                    dict(keypoints=k.tolist(), keypoint_scores=s, bbox=[[1, 2, 300, 400]], track_id=1)
+                    dict(
+                        keypoints=k.tolist(), keypoint_scores=s, bbox=[[1, 2, 300, 400]], track_id=1
+                    )
                 ],
             )
             for t in (1, 2)
         ],
         alphapose=[
-            dict(image_id=f'{t}.jpg', keypoints=flat(k, s), score=2.5, box=[1, 2, 3, 4], idx=[[1.0]])
+            dict(
+                image_id=f'{t}.jpg', keypoints=flat(k, s), score=2.5, box=[1, 2, 3, 4], idx=[[1.0]]
+            )
             for t in (1, 4)
         ],
         yolo=[[frame], [], [frame]],
         strings=[json.dumps([frame]), '[]'],
         mediapipe=[dict(pose_landmarks=[marks]), dict(pose_landmarks=[])],
         stgcn=dict(
-            data=[dict(frame_index=t, skeleton=[dict(pose=k.ravel().tolist(), score=s)]) for t in (1, 2)],
+            data=[
+                dict(frame_index=t, skeleton=[dict(pose=k.ravel().tolist(), score=s)])
+                for t in (1, 2)
+            ],
             label='x',
             label_index=0,
         ),
@@ -419,7 +467,7 @@ ODD = [
 
 
 def mutated(data, rng):
-    "One place of the JSON replaced, removed, doubled, or the text cut."
+    "One place of the JSON replaced, removed or doubled, or the text cut."
     places = []
 
     def walk(x):
@@ -446,7 +494,7 @@ def mutated(data, rng):
 
 
 def fuzz(folder, seed, n):
-    "Read n malformed files; returns how many of them were clips all the same."
+    "Read n malformed files; returns how many of them were clips nevertheless."
     rng, forms, read = random.Random(seed), samples(), 0
     (folder / 'frames').mkdir()
     (folder / 'frames/v_1_keypoints.json').write_text(json.dumps(forms['openpose']))
@@ -466,7 +514,11 @@ def fuzz(folder, seed, n):
                 None if channels == 'xyz' else rng.choice((None, (640, 480))),
             )
         except MsagcnError as e:
-            assert str(folder) in str(e) and '\n' not in str(e) and len(str(e)) < 600, (form, text[:300], e)
+            assert str(folder) in str(e) and '\n' not in str(e) and len(str(e)) < 600, (
+                form,
+                text[:300],
+                e,
+            )
             continue
         except Exception as e:
             raise AssertionError(f'{form}, {channels}: {text[:2000]}') from e

@@ -1,22 +1,26 @@
-"""The compiled forward pass predicts what the release's network predicts, and what the command predicts without it."""
+"""The compiled forward pass predicts what the release's network predicts.
+
+And what the command predicts without it.
+"""
+
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file
-
 import test_parity
+import torch
 from conftest import SHARED, need
-from msagcn.cli import main
-from msagcn.clips import Clips
-from msagcn.msagcn import calibrate
-from msagcn.native import can_compile, library
-from msagcn.parameters import TrainParameters
-from msagcn.quick import quick
-from msagcn.release import load_release
-from msagcn.skeleton import UCLA20
-from msagcn.weights import build_model, save_weights
 from oracle_msagcn import fill_input
+from safetensors.torch import load_file
 from test_oracle import SHAPES, rel
+
+from msagcn.cli import main
+from msagcn.data.clips import Clips
+from msagcn.data.skeleton import UCLA20
+from msagcn.experiments.train_parameters import TrainParameters
+from msagcn.experiments.weights import build_model, save_weights
+from msagcn.fast.predict import quick
+from msagcn.foreign.msagcn import load_release
+from msagcn.models.msagcn import calibrate
+from msagcn.native import can_compile, library
 
 compiler = pytest.mark.skipif(not can_compile('predict'), reason='no C++ compiler')
 
@@ -36,17 +40,27 @@ def test_golden_files(name):
 
 
 @compiler
-@pytest.mark.parametrize('size', [dict(skeleton='ucla', T=20, M=2, width=40, classes=7), dict(skeleton='ntu', T=12, M=1, width=120, classes=3),
-                                  dict(skeleton='ntu', T=4, M=3, width=40, classes=5)], ids=str)
+@pytest.mark.parametrize(
+    'size',
+    [
+        dict(skeleton='ucla', T=20, M=2, width=40, classes=7),
+        dict(skeleton='ntu', T=12, M=1, width=120, classes=3),
+        dict(skeleton='ntu', T=4, M=3, width=40, classes=5),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize('threads', [1, 3])
 def test_literal_network_at_other_sizes(size, threads):
     literal, ours = test_parity.pair(**size)
     x = fill_input(3, size['T'], SHAPES[size['skeleton']]['V'], size['M'])
     had = torch.get_num_threads()
     torch.set_num_threads(threads)
-    try: y = quick(calibrate(ours, [x]))(x)
-    finally: torch.set_num_threads(had)
-    with torch.no_grad(): assert rel(y, literal.eval()(x)) <= 1e-9
+    try:
+        y = quick(calibrate(ours, [x]))(x)
+    finally:
+        torch.set_num_threads(had)
+    with torch.no_grad():
+        assert rel(y, literal.eval()(x)) <= 1e-9
 
 
 @pytest.fixture
@@ -54,9 +68,22 @@ def weights(tmp_path):
     "Of a network that has seen a few clips, and one clip."
     p = TrainParameters(benchmark='walks', width=40, frames=8)
     walk = np.random.default_rng(0).standard_normal((12, 1, 20, 3)).astype(np.float32).cumsum(0)
-    clips = Clips('walks', UCLA20.name, [*'abcde'], ['walk'], np.zeros(1, int), np.zeros(1, int), ['test'], [''], np.array([12]), walk, feed='nw_ucla')
+    clips = Clips(
+        'walks',
+        UCLA20.name,
+        [*'abcde'],
+        ['walk'],
+        np.zeros(1, int),
+        np.zeros(1, int),
+        ['test'],
+        [''],
+        np.array([12]),
+        walk,
+        feed='nw_ucla',
+    )
     model = build_model(p, clips)
-    for i in range(20): model(torch.randn(8, *model.shape, generator=torch.Generator().manual_seed(i)))
+    for i in range(20):
+        model(torch.randn(8, *model.shape, generator=torch.Generator().manual_seed(i)))
     save_weights(tmp_path / 'weights.safetensors', p, clips, model)
     np.save(tmp_path / 'walk.npy', walk)
     return [str(tmp_path / 'walk.npy'), '--weights', str(tmp_path / 'weights.safetensors')]
@@ -71,7 +98,7 @@ def said(capfd, *arguments):
 @compiler
 def test_the_command_predicts_the_same(weights, capfd):
     plain, ours = said(capfd, *weights)[0], said(capfd, *weights, '--compile')[0]
-    assert len(plain) == 5 and ours == pytest.approx(plain, abs=.02) and max(ours.values()) > 25
+    assert len(plain) == 5 and ours == pytest.approx(plain, abs=0.02) and max(ours.values()) > 25
 
 
 def test_without_a_compiler_it_goes_on(weights, capfd, monkeypatch):
@@ -79,16 +106,22 @@ def test_without_a_compiler_it_goes_on(weights, capfd, monkeypatch):
     monkeypatch.setenv('CXX', 'no-such-compiler')
     library.cache_clear()
     ours, err = said(capfd, *weights, '--compile')
-    monkeypatch.undo(); library.cache_clear()
-    assert ours == plain and err.count('compile: no-such-compiler: No such file or directory; goes on without\n') == 1
+    monkeypatch.undo()
+    library.cache_clear()
+    assert (
+        ours == plain
+        and err.count('compile: no-such-compiler: No such file or directory; goes on without\n')
+        == 1
+    )
 
 
 @compiler
 def test_a_model_as_weights_files_give_it():
-    "With the faster classes in place of the readable ones: it was refused as another topology."
-    from msagcn.lean import LEAN, exchange
-    from msagcn.msagcn import MSAGCN
-    from msagcn.skeleton import UCLA20
+    "With the faster classes in place of the readable ones: it used to be refused as another topology."
+    from msagcn.data.skeleton import UCLA20
+    from msagcn.fast.lean import LEAN, exchange
+    from msagcn.models.msagcn import MSAGCN
+
     model = MSAGCN(4, UCLA20, 8, 1, width=40)
     x = torch.rand(3, *model.shape, generator=torch.Generator().manual_seed(0))
     calibrate(model, [x])
