@@ -5207,6 +5207,19 @@ d = {
                 'msagcn/foreign/ucla_order.py',
             ),
         },
+        'msagcn.former': {
+            'msagcn.former.FormerModules': ('former.html#formermodules', 'msagcn/former.py'),
+            'msagcn.former.FormerModules.exec_module': (
+                'former.html#formermodules.exec_module',
+                'msagcn/former.py',
+            ),
+            'msagcn.former.FormerModules.find_spec': (
+                'former.html#formermodules.find_spec',
+                'msagcn/former.py',
+            ),
+            'msagcn.former.find': ('former.html#find', 'msagcn/former.py'),
+            'msagcn.former.install': ('former.html#install', 'msagcn/former.py'),
+        },
         'msagcn.models.graph': {
             'msagcn.models.graph.diameter': (
                 'models/graph.html#diameter',

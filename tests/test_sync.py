@@ -123,5 +123,7 @@ def test_settings_agree():
         p['requires-python'],
     )
     assert old['keywords'].split() == p['keywords']
-    version = ast.literal_eval((ROOT / 'msagcn/__init__.py').read_text().split('=')[1].strip())
+    version = ast.literal_eval(
+        (ROOT / 'msagcn/__init__.py').read_text().splitlines()[0].split('=')[1].strip()
+    )
     assert old['version'] == version
