@@ -30,7 +30,7 @@ demo: env  ## raw files to a report, on generated data (some minutes); nothing o
 	@echo; echo "Open $(CURDIR)/demo/reports/embedded.html"; echo "For commands of your own: . $(VENV)/bin/activate"
 
 test: env  ## everything: notebooks as tests, then tests/
-	nbdev_test --n_workers 2 --path nbs --file_re '^([0-9]|index)' --ignore_fname none  # not the runners
+	OMP_NUM_THREADS=1 nbdev_test --n_workers 2 --path nbs --file_re '^([0-9]|index)' --ignore_fname none  # not the runners
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not alone' tests
 	pytest -m alone tests
 
