@@ -37,7 +37,6 @@ test: env  ## everything: notebooks as tests, then tests/
 export: env  ## notebooks to msagcn/, formatted and cleaned
 	ruff format -q nbs
 	nbdev_export
-	ruff format -q msagcn
 	nbdev_clean
 
 readme: env  ## README.md from nbs/index.ipynb, its tables from reports/

@@ -113,7 +113,6 @@ RENAMED = {
     'MSG3DBlock': 'STGCBlock',
 }
 
-
 # %% ../nbs/02_former.ipynb #1b8c929d
 def find(former: str, name: str):  # the module's name after `msagcn.`, and a name in it
     "What a former module's name stands for now; an AttributeError if there is none."

@@ -48,7 +48,6 @@ def files(folder):
 
 def test_the_package_is_what_the_notebooks_export(copy):
     sh(tool('nbdev_export'), cwd=copy)
-    sh(tool('ruff'), 'format', '-q', 'msagcn', cwd=copy)
     assert files(copy / 'msagcn') == files(ROOT / 'msagcn')
     different = [
         f

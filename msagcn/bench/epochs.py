@@ -32,7 +32,6 @@ from ..training import steps as steps_module
 from ..training.loop import fit
 from ..training.plan import Plan
 
-
 # %% ../../nbs/bench/18_epochs.ipynb #99d56c0d
 @contextmanager
 def clocked(module, name: str, device: torch.device):

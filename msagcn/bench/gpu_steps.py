@@ -19,7 +19,6 @@ from .contenders import SHAPES
 from .gpu_compile import KINDS
 from ..core import seeded_generator
 
-
 # %% ../../nbs/bench/29_gpu_steps.ipynb #99eee02d
 class Step:
     "A training step of a model on made-up clips: forward and backward, eagerly or as one CUDA graph."

@@ -23,7 +23,6 @@ import msagcn
 from .contenders import Work, feed_step, known_reference, network_step
 from ..core import Progress
 
-
 # %% ../../nbs/bench/14_interleaved.ipynb #d6191820
 def _status(field: str) -> float:
     "A field of this process's state on Linux, in MiB; elsewhere NaN."
@@ -99,7 +98,6 @@ def serve() -> None:
     except Exception as e:
         first_line = (str(e).splitlines() or [''])[0]
         answer(error=f'{type(e).__name__}: {first_line[:200]}')
-
 
 # %% ../../nbs/bench/14_interleaved.ipynb #fbd88118
 class Contender:

@@ -68,7 +68,6 @@ class BenchParameters(Parameters):
         'reports', description='gets bench/bench.csv, bench/counts.csv and bench/machine.json'
     )
 
-
 # %% ../../nbs/bench/11_parameters.ipynb #7a9c838d
 def work_of(p: BenchParameters, task: str, model: str, batch: int, **more) -> Work:
     "One work with the sizes, the device and the turns that the parameters give."

@@ -22,7 +22,6 @@ from .roofline import copy_speed, count, least_bytes, product_seconds
 from .table import COUNTED, keep_rows, not_run, read_rows, row, write_rows
 from ..core import machine, pick_device, read_json, write_json
 
-
 # %% ../../nbs/bench/20_speed.ipynb #02a88c06
 def _modes(p: BenchParameters, task: str, model: str) -> list[str]:
     "Those of the wanted modes that a task and a model have."
@@ -85,7 +84,6 @@ def compare(p: BenchParameters, task: str, model: str, batch: int) -> list[dict]
         _compared(p, a, b) for a in ours for b in others if b.w.precision in ('fp32', a.w.precision)
     ]
     return rows or [_compared(p, a, None) for a in ours]
-
 
 # %% ../../nbs/bench/20_speed.ipynb #9fcd0fde
 @dataclass(frozen=True)
@@ -163,7 +161,6 @@ def against_floors(
             ]
     return out, counts
 
-
 # %% ../../nbs/bench/20_speed.ipynb #6aed41db
 def clip_costs(p: BenchParameters, model: str) -> list[dict]:
     "Seconds per clip of a training step, at each batch size against the first."
@@ -184,7 +181,6 @@ def clip_costs(p: BenchParameters, model: str) -> list[dict]:
         )
         for c in measured[1:]
     ]
-
 
 # %% ../../nbs/bench/20_speed.ipynb #c5bb0c63
 def _measure_networks(p: BenchParameters, keep) -> list[dict]:

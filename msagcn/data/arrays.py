@@ -55,7 +55,6 @@ def array_files(source) -> dict[str, tuple[Path, Path]]:  # role -> array, label
             )
     return {role: (data[role], labels[role]) for role in ('train', 'val', 'test') if role in data}
 
-
 # %% ../../nbs/data/27_arrays.ipynb #9af5416b
 def _one_file(source: Path) -> Path:
     "The array that a folder, a file of labels or an array stands for."
@@ -165,7 +164,6 @@ def _clip(x, where) -> np.ndarray | None:  # (C, T, V, M) -> (T, M, V, C) float3
         raise MsagcnError(f'{where}: coordinates that are NaN or infinite')
     occupied = np.flatnonzero(x.any((1, 2, 3)))
     return x[: occupied[-1] + 1] if len(occupied) else None
-
 
 # %% ../../nbs/data/27_arrays.ipynb #18a05331
 @dataclass

@@ -243,7 +243,6 @@ class ClipWriter:
                 self._part.unlink()
                 self._log.unlink()
 
-
 # %% ../../nbs/data/21_clip_writer.ipynb #25255e50
 def is_prepared(folder, of) -> bool:
     """Whether a folder has the finished data set of a preparation with this `of`.

@@ -114,7 +114,6 @@ def _frames(path, archive, key, rows: Growing, block: int) -> list[int]:
                 bar.step(n=len(x))
     return lengths
 
-
 # %% ../../nbs/data/28_ctr_gcn.ipynb #5047e32d
 def _open_archive(path) -> zipfile.ZipFile:
     try:
@@ -171,7 +170,6 @@ def read_npz(
         channels='xyz',
         feed='ctr_gcn',
     )
-
 
 # %% ../../nbs/data/28_ctr_gcn.ipynb #1f588dc8
 @contextmanager

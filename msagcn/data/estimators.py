@@ -16,7 +16,6 @@ from ..core import MsagcnError, read_json
 from .detections import Person, check_span, numbered_names, person_from
 from .skeleton import Skeleton
 
-
 # %% ../../nbs/data/16_estimators.ipynb #24d6403b
 def _unwrapped(value):
     "What lists of one element enclose."
@@ -97,7 +96,6 @@ def _person_fields(where: str, p) -> dict:
         id=_id(p.get('track_id')),
         guessed=True,
     )
-
 
 # %% ../../nbs/data/16_estimators.ipynb #caf63445
 def _rising(path, what, ids) -> list[int]:
@@ -194,7 +192,6 @@ def _frames(path, data) -> list[tuple[int, list]]:
         )
     raise MsagcnError(f'{path}: neither of {_FORMS}: no instances and no landmarks')
 
-
 # %% ../../nbs/data/16_estimators.ipynb #0efcb39a
 _WORLD = ('pose_world_landmarks', 'poseWorldLandmarks', 'worldLandmarks')
 _PICTURE = ('pose_landmarks', 'poseLandmarks', 'landmarks')
@@ -258,7 +255,6 @@ def _mediapipe(path, frames, skeleton, channels) -> list[Person]:
         )
         for p in found
     ]
-
 
 # %% ../../nbs/data/16_estimators.ipynb #0a4d5260
 _FLAT = {'pose', 'pose_keypoints_2d', 'pose_keypoints', 'image_id'}  # fields of people without z
@@ -335,7 +331,6 @@ def read_people(
     else:
         count, people = _people(path, _frames(path, data), skeleton, channels)
     return count, in_pixels(people, image)
-
 
 # %% ../../nbs/data/16_estimators.ipynb #f7286ae1
 def frame_files(folder) -> list[Path]:

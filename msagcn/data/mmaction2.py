@@ -62,7 +62,6 @@ def _with_joints(annotation, folder, where) -> dict:
         annotation = annotation | dict(keypoint=clip['keypoint'])
     return unpacked(annotation, where) if 'frame_inds' in annotation else annotation
 
-
 # %% ../../nbs/data/36_mmaction2.ipynb #e7f2c377
 class _Row(NamedTuple):
     "What an annotation says besides its joints."
@@ -141,7 +140,6 @@ def _from_lists(path) -> dict:
         split={role: [row.name for row in _rows(files[role], x)] for role, x in lists.items()},
         annotations=sum(lists.values(), []),
     )
-
 
 # %% ../../nbs/data/36_mmaction2.ipynb #9532d6d8
 class _Kept:

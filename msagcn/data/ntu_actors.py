@@ -49,7 +49,6 @@ def actors(
             motion[id(b)] = min(motion[id(b)], _motion(b.joints[valid]))
     return sorted(left, key=lambda b: -motion[id(b)])
 
-
 # %% ../../nbs/data/20_ntu_actors.ipynb #c941c75b
 def _valid_frames(b: Body) -> np.ndarray:  # (n,) bool
     "Frames in which a body is not too wide for a person."
@@ -86,7 +85,6 @@ def denoise(
     if len(bodies) == 1:
         return bodies[0].joints[:, None]
     return slots_of(actors(bodies, where), frames)
-
 
 # %% ../../nbs/data/20_ntu_actors.ipynb #7b43d66b
 def clip_of(

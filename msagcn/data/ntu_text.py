@@ -35,7 +35,6 @@ def _count(word: bytes) -> int:
         raise ValueError(f'{shown} where a number of things is expected')
     return int(word)
 
-
 # %% ../../nbs/data/18_ntu_text.ipynb #9bbd7fe1
 def read_frames(
     data: bytes,  # the file

@@ -8,7 +8,6 @@ __all__ = ['RUN', 'BLOCK', 'frame_prints', 'overlaps']
 # %% ../../nbs/data/11_overlap.ipynb #b590b7cd
 import numpy as np
 
-
 # %% ../../nbs/data/11_overlap.ipynb #5f211a65
 def _mixed(x):
     "The last steps of MurmurHash3, on uint64 in place: every bit depends on every bit; 0 stays 0."
@@ -31,7 +30,6 @@ def frame_prints(
     place = _mixed(np.arange(1, words.shape[2] + 1, dtype=np.uint64)) | np.uint64(1)
     bodies = np.einsum('tmw,w->tm', words, place)
     return _mixed(bodies).sum(1, dtype=np.uint64)
-
 
 # %% ../../nbs/data/11_overlap.ipynb #830073a8
 RUN = 3  # poses in a row
@@ -79,7 +77,6 @@ class _Table:
     def clips(self):
         "(n,) the training clip of each number asked for, −1 where there is none."
         return self.found[self.at]
-
 
 # %% ../../nbs/data/11_overlap.ipynb #c4224b45
 BLOCK = 1 << 15  # frames looked at together

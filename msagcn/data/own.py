@@ -24,7 +24,6 @@ from .own_description import PARTS, Description, read_description
 from .skeleton import skeleton_note
 from .upright import find_up
 
-
 # %% ../../nbs/data/32_own.ipynb #1ae262a2
 class _Row(NamedTuple):
     "A clip of the set."

@@ -128,7 +128,6 @@ def _from_csv(path, skeleton, channels, persons):
         )
     return _first_persons(x[:, None], persons)
 
-
 # %% ../../nbs/data/26_own_clip.ipynb #4894cddd
 def _from_people(path, skeleton, channels, persons, image=None, counts=None):
     T, people = read_people(path, skeleton, channels, image)
@@ -136,7 +135,6 @@ def _from_people(path, skeleton, channels, persons, image=None, counts=None):
     if counts is not None:
         counts.update(counted)
     return x
-
 
 # %% ../../nbs/data/26_own_clip.ipynb #b6b1ca4d
 def unit_xy(

@@ -17,7 +17,6 @@ from ..core import MsagcnError, check_keys
 from .missing import FILLS, RULES, Reading, axes_from
 from .skeleton import SKELETONS, Skeleton, tree_skeleton
 
-
 # %% ../../nbs/data/25_own_description.ipynb #c2a9c564
 @dataclass(frozen=True)
 class Description:
@@ -107,7 +106,6 @@ def _reading(path, d: dict) -> Reading:
     except MsagcnError as e:
         raise MsagcnError(f'{path}: axes: {e}') from None
     return Reading(axes, missing or '', d.get('fill') or 'interpolate')
-
 
 # %% ../../nbs/data/25_own_description.ipynb #feb2ffd4
 _DECIMAL = re.compile(r'[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?')

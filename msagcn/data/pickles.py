@@ -15,7 +15,6 @@ import torch
 
 from ..core import MsagcnError
 
-
 # %% ../../nbs/data/14_pickles.ipynb #27c13bf7
 class _Admitted:
     "A callable that a pickle may refer to, and call."
@@ -56,7 +55,6 @@ def _held(x, kind: type):
     if not isinstance(x, _Held) or not isinstance(x._value, kind):
         raise pickle.UnpicklingError(f'has no {kind.__name__} where one must be')
     return x._value
-
 
 # %% ../../nbs/data/14_pickles.ipynb #5954081d
 def _dtype(kind, *_):
@@ -104,7 +102,6 @@ def _scalar(dtype, raw):
 
 _NDARRAY = _Admitted(None)
 
-
 # %% ../../nbs/data/14_pickles.ipynb #2362493e
 def _load_from_bytes(raw):
     try:
@@ -133,7 +130,6 @@ def _rebuild_tensor(storage, offset, size, stride, *_):
 
 def _rebuild_parameter(x, *_):
     return _Held(_held(x, torch.Tensor))
-
 
 # %% ../../nbs/data/14_pickles.ipynb #a22bb7ed
 def _encode(text, encoding='latin1'):
@@ -200,7 +196,6 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, _):
         raise pickle.UnpicklingError('refers to things outside the file')
-
 
 # %% ../../nbs/data/14_pickles.ipynb #0a5b0f67
 def _settle(x, seen: dict):

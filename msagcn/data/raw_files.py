@@ -22,7 +22,6 @@ from typing import NamedTuple
 
 from ..core import MsagcnError
 
-
 # %% ../../nbs/data/09_raw_files.ipynb #07697dc4
 class BadFile(MsagcnError):
     "A raw file that gives no clip: the kind of cause in a word or two, and the message."
@@ -30,7 +29,6 @@ class BadFile(MsagcnError):
     def __init__(self, cause: str, line: str):
         super().__init__(line)
         self.cause = cause
-
 
 # %% ../../nbs/data/09_raw_files.ipynb #7e45c000
 _UNREADABLE = (
@@ -111,7 +109,6 @@ def raw_files(
         else:
             raise MsagcnError(f'{s}: no such file or folder (raw data: see DATA.md)')
     return found
-
 
 # %% ../../nbs/data/09_raw_files.ipynb #139800a4
 class Bad(NamedTuple):

@@ -8,7 +8,6 @@ __all__ = ['rotation_to']
 # %% ../../nbs/data/08_rotations.ipynb #02b9104e
 import numpy as np
 
-
 # %% ../../nbs/data/08_rotations.ipynb #66cd2a23
 def rotation_to(
     v: np.ndarray,  # (3,) a direction

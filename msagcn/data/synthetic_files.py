@@ -13,7 +13,6 @@ from pathlib import Path
 from ..core import MsagcnError, content_hash, read_json, write_json, write_text
 from .synthetic import ACTIONS, CAMERAS, LABELS, check_whole, generate_clip
 
-
 # %% ../../nbs/data/37_synthetic_files.ipynb #cd981a52
 def _text(name, key, seed) -> str:
     clip = generate_clip(*key, seed).tolist()
@@ -22,7 +21,6 @@ def _text(name, key, seed) -> str:
 
 def _digest(texts):
     return content_hash(*(content_hash(t) for t in texts))
-
 
 # %% ../../nbs/data/37_synthetic_files.ipynb #33ed5ffb
 def _is_written(folder, keys, stamp) -> bool:

@@ -66,7 +66,6 @@ def usual_up(skeleton: Skeleton, channels: str) -> str:
     """
     return '-y' if channels != 'xyz' or skeleton.name == 'mediapipe33' else '+y'
 
-
 # %% ../../nbs/data/24_upright.ipynb #c3ce8628
 _LOOKED_AT = 2000  # poses of a data set from which the upward axis is found
 

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from ..core import MsagcnError
 
-
 # %% ../../nbs/distributed/20_launch.ipynb #41443192
 def torchrun_command(
     args: list[str],  # of the command `msagcn`
@@ -67,7 +66,6 @@ def slurm_command(
         'msagcn',
         *map(str, args),
     ]
-
 
 # %% ../../nbs/distributed/20_launch.ipynb #cb101ccf
 def launch(

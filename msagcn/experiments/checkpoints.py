@@ -16,7 +16,6 @@ from .sources import usual_feed, usual_frames
 from ..foreign.msagcn import load_release, read_state
 from ..foreign.msg3d import load_msg3d, which_form
 
-
 # %% ../../nbs/experiments/14_checkpoints.ipynb #be335c91
 def _pipeline(form: str, feed: str, V: int) -> str:
     """The preparation that belongs to a feed, as a prepared set notes it.

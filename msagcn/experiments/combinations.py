@@ -14,7 +14,6 @@ from .reading import Parameters, is_path, read_parameters, read_yaml
 from .train_parameters import laid_over
 from .values import is_list, read_list
 
-
 # %% ../../nbs/experiments/09_combinations.ipynb #7f80536a
 def several(kind: type[Parameters], name: str, text: str) -> list[str]:
     """The values that a text on the command line stands for.

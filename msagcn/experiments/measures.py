@@ -18,7 +18,6 @@ from ..training.baselines import baselines, majority, measured
 from ..training.evaluate import Scores, mean_class, predict, topk
 from ..training.statistics import people_interval
 
-
 # %% ../../nbs/experiments/19_measures.ipynb #c30ce54e
 @dataclass
 class Fitted:
@@ -86,7 +85,6 @@ def _over_people(test: Scores) -> dict:
         return {}
     people = len(set(test.subjects.tolist()))
     return dict(people=people, people_low=round(low, 2), people_high=round(high, 2))
-
 
 # %% ../../nbs/experiments/19_measures.ipynb #f422fcc6
 def beside(p: TrainParameters, clips: Clips, fitted: Fitted) -> dict:

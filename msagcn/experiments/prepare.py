@@ -101,7 +101,6 @@ def prepare(p: PrepareParameters) -> Path:
     clips, source = read_source(p)
     return save_clips(clips, folder, p.storage, source=source.name)
 
-
 # %% ../../nbs/experiments/13_prepare.ipynb #e5500008
 _BESIDE = dict(zero='are zeros', copy='is a copy of it')
 
@@ -208,7 +207,6 @@ def findings(
         tables['refused files'] = _refused_table(notes['refused'], shown)
     return ' '.join(words), tables
 
-
 # %% ../../nbs/experiments/13_prepare.ipynb #970dc4b4
 def in_common(clips: Clips) -> list[str]:
     "What the training and the test part share, in words; no lines where they share nothing."
@@ -232,7 +230,6 @@ def in_common(clips: Clips) -> list[str]:
             'are in the training part, too'
         )
     return lines
-
 
 # %% ../../nbs/experiments/13_prepare.ipynb #e550000a
 # of 1-NN after preparing, before any run has said how many; those of params/custom.yaml

@@ -24,7 +24,6 @@ from ..data.nw_ucla import parse_clip
 from ..data.own_clip import read_clip_file, read_coordinates, unit_xy
 from ..data.skeleton import NTU25, Skeleton, skeleton_from
 
-
 # %% ../../nbs/experiments/11_raw_clip.ipynb #3db2aa8a
 def _bytes(path) -> bytes:
     try:
@@ -101,7 +100,6 @@ def pixel_clip(path, about: dict) -> np.ndarray:  # (T, PERSONS, V, 3)
         img_shape=about['image'][::-1],
     )
     return normalised(clip, str(path))
-
 
 # %% ../../nbs/experiments/11_raw_clip.ipynb #2614de41
 def _read_published(path, about: dict, skeleton: Skeleton) -> np.ndarray:  # (T, M, V, C) float32

@@ -28,7 +28,6 @@ from ..training.checkpoint import read_progress
 from ..training.evaluate import Scores, save_scores
 from ..training.loop import fit
 
-
 # %% ../../nbs/experiments/20_run.ipynb #a0cd7e3e
 def train_in_processes(p: TrainParameters, folder) -> None:
     "The whole run by several processes on this machine."
@@ -84,7 +83,6 @@ def fit_parts(p: TrainParameters, clips: Clips, folder) -> Fitted:
         store=store,
         parts=parts,
     )
-
 
 # %% ../../nbs/experiments/20_run.ipynb #ac204e33
 RESULT_COLUMNS = (
@@ -158,7 +156,6 @@ def _add_result(p: TrainParameters, metrics: dict) -> None:
         row['epochs'] = round(p.steps * p.batch_size / metrics['n_train'])
     table = Path(p.reports_dir) / ('results.csv' if p.test else 'selection.csv')
     append_row(table, row, ['run_id'], replace=True)  # its scores are replaced, too
-
 
 # %% ../../nbs/experiments/20_run.ipynb #dce1d6af
 def train(p: TrainParameters) -> dict:

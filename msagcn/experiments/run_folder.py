@@ -21,7 +21,6 @@ from ..feeds.augment import training_input
 from ..feeds.feeds import batch, fed_store
 from ..training.setup import precision_context
 
-
 # %% ../../nbs/experiments/18_run_folder.ipynb #928ef8c5
 def check_run(p: TrainParameters, clips: Clips) -> None:
     "Refuse what the data, the device, the disk or the processes cannot give."
@@ -83,7 +82,6 @@ def first_input(p: TrainParameters, clips: Clips, model) -> torch.Tensor:  # (1,
             f'{p.benchmark}: gives {tuple(x.shape[1:])}, the model takes {tuple(model.shape)}'
         )
     return x
-
 
 # %% ../../nbs/experiments/18_run_folder.ipynb #ab6bb896
 def open_run(p: TrainParameters, clips: Clips) -> Path:

@@ -22,7 +22,6 @@ from ..data.synthetic_files import write_synthetic
 from .parameters import PrepareParameters
 from .raw_clip import kinetics_clip, ntu_clip, ucla_clip
 
-
 # %% ../../nbs/experiments/12_sources.ipynb #e12ed9cf
 @dataclass(frozen=True)
 class DataSet:

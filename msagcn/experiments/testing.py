@@ -23,7 +23,6 @@ from .weights import open_weights
 from ..feeds.feeds import fed_store
 from ..training.evaluate import Scores, predict, save_scores
 
-
 # %% ../../nbs/experiments/21_testing.ipynb #de8b0994
 def load_any(p: TestParameters, clips: Clips) -> tuple[torch.nn.Module, dict]:
     """A model in eval mode from any checkpoint that this package reads, and what is known of it.

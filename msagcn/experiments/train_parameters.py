@@ -249,14 +249,12 @@ class TrainParameters(Parameters):
         values = {k: getattr(self, k) for k in Plan.__dataclass_fields__}
         return Plan(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
-
 # %% ../../nbs/experiments/08_train_parameters.ipynb #4fdbb202
 def usual_parameters() -> dict:
     "The defaults of a run, for what was recorded before there was such a parameter."
     return {
         k: f.get_default(call_default_factory=True) for k, f in TrainParameters.model_fields.items()
     }
-
 
 # %% ../../nbs/experiments/08_train_parameters.ipynb #e6aa85f2
 _LENGTHS = {'epochs': 'steps', 'steps': 'epochs'}  # each leaves out the other

@@ -24,7 +24,6 @@ from ..fast.lean import LEAN, exchange
 from ..models.msagcn import MSAGCN
 from ..models.msg3d import MSG3D
 
-
 # %% ../../nbs/experiments/15_weights.ipynb #6a5a5d2c
 def new_model(
     p: TrainParameters, classes: int, skeleton: Skeleton, M: int, C: int
@@ -72,7 +71,6 @@ def build_model(p: TrainParameters, clips: Clips) -> torch.nn.Module:
     _, M, _, C = clips.frames.shape
     return new_model(p, len(clips.classes), skeleton_from(clips.skeleton), M, C)
 
-
 # %% ../../nbs/experiments/15_weights.ipynb #57253f1a
 def save_weights(path, p: TrainParameters, clips: Clips, model) -> None:
     "Write a model's weights, with everything in the header that is needed to use them."
@@ -112,7 +110,6 @@ def load_weights(path, device='cpu') -> tuple[torch.nn.Module, dict]:
             f'{path}: not weights written by this package ({str(e).splitlines()[0]})'
         ) from e
     return model.to(device).eval(), dict(bodies=M) | about
-
 
 # %% ../../nbs/experiments/15_weights.ipynb #39dfa7d0
 def check_kind(path, model, about: dict, clips: Clips) -> list[str]:

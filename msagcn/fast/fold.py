@@ -17,7 +17,6 @@ from ..models.msagcn import Retrospect
 from ..models.msg3d import Collapse, MultiScaleGraphConv, MultiScaleTemporalConv, Shortcut
 from ..models.temporal_conv import MultiBranchTemporalConv
 
-
 # %% ../../nbs/fast/30_fold.ipynb #56eb33ac
 def scale_and_shift(bn: nn.Module) -> tuple[Tensor, Tensor]:  # (C,) each, float64
     "Scale and shift by which a BatchNorm acts in eval mode."
@@ -35,7 +34,6 @@ def fold_into(
     w, b = conv.weight.data, conv.bias.data
     w[part] = (w[part].double() * scale.view(-1, *[1] * (w.ndim - 1))).to(w)
     b[part] = (b[part].double() * scale + shift).to(b)
-
 
 # %% ../../nbs/fast/30_fold.ipynb #dbd5f196
 class _Folded:
@@ -80,7 +78,6 @@ def _fold_temporal(m: MultiBranchTemporalConv) -> None:
     m.enter_bn, m.gated_bn, m.attend_bn[1] = nn.Identity(), None, nn.Identity()
     _derive(m, _FoldedTemporal)
 
-
 # %% ../../nbs/fast/30_fold.ipynb #c9e75f45
 class PartNorm(nn.Module):
     "The BatchNorm of some channels, in place; that of the others is folded."
@@ -105,7 +102,6 @@ def _fold_multi_scale(m: MultiScaleTemporalConv) -> None:
     part, like = slice(4 * m.b, 5 * m.b), m.out_bn.weight
     m.enter_bn = nn.Identity()
     m.out_bn = PartNorm(part, scale[part].to(like), shift[part].to(like))
-
 
 # %% ../../nbs/fast/30_fold.ipynb #3fa0728b
 def _is_conv_norm(m: nn.Module) -> bool:

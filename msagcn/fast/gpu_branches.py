@@ -21,7 +21,6 @@ from .gpu_launch import cdiv
 from .gpu_norm import gapless, norm_backward, statistics
 from .gpu_products import pointwise, weight_sums
 
-
 # %% ../../nbs/fast/55_gpu_branches.ipynb #16c870a0
 @torch.library.custom_op('msagcn::branches', mutates_args=())
 def branches(

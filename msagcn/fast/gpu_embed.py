@@ -11,7 +11,6 @@ from torch import Tensor
 
 from .gpu_launch import PROGRAMS, cdiv, jit, launch, load_as, next_power_of_2, tl, types
 
-
 # %% ../../nbs/fast/44_gpu_embed.ipynb #12c96747
 @jit
 def embed_forward(

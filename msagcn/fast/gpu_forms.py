@@ -25,7 +25,6 @@ from .gpu_norm import norm_act
 from .gpu_products import pointwise
 from ..models.graph_conv import class_of_channels
 
-
 # %% ../../nbs/fast/62_gpu_forms.ipynb #695ef757
 @dataclass(frozen=True)
 class Size:
@@ -80,7 +79,6 @@ def form(name: str):
 
     return enter
 
-
 # %% ../../nbs/fast/62_gpu_forms.ipynb #9f63f88c
 @form('norm')
 class _Norm:
@@ -131,7 +129,6 @@ class _Mean:
 
     def plain(s, x):
         return torch.cat([x.mean(2).transpose(0, 1).flatten(), (x * 2 + x.sin() + x).flatten()])
-
 
 # %% ../../nbs/fast/62_gpu_forms.ipynb #cfb00a86
 def _softmax_of_products(q, k):
@@ -208,7 +205,6 @@ class _Edges:
         pairs = F.leaky_relu(F.batch_norm(pairs, None, None, w, b, True), 0.2)
         return pairs.amax(-1).transpose(0, 1)
 
-
 # %% ../../nbs/fast/62_gpu_forms.ipynb #4324ba9a
 @form('mix')
 class _Mix:
@@ -232,7 +228,6 @@ class _Mix:
         p = F.conv2d(x, w[:, :, None, None], b).unflatten(1, (3, s.O))  # (N, 3, O, T, V)
         y = sum(p[:, k] @ graphs[:, k, of] for k in range(3))
         return y * gate[:, :, None, None] + e.transpose(0, 1)[:, :, None]
-
 
 # %% ../../nbs/fast/62_gpu_forms.ipynb #96914dbd
 @form('branches')
@@ -275,7 +270,6 @@ class _Branches:
         y = F.relu(torch.cat(parts, 1))
         return F.relu(y + r) if s.residual else y
 
-
 # %% ../../nbs/fast/62_gpu_forms.ipynb #72d7ceec
 @form('embed')
 class _Embed:
@@ -289,7 +283,6 @@ class _Embed:
 
     def plain(s, x, W, b, like):
         return (torch.einsum('nmitv,mciv->nmctv', x, W) + b[:, :, None]).flatten(0, 1)
-
 
 # %% ../../nbs/fast/62_gpu_forms.ipynb #dae241e4
 def relative(a: Tensor, b: Tensor, least: float = 0.0) -> float:

@@ -22,7 +22,6 @@ from msagcn.fast.gpu_launch import (
 )
 from .gpu_norm import plan, rows_at_once, total
 
-
 # %% ../../nbs/fast/54_gpu_join.ipynb #3b8403ea
 @jit
 def _gated(x):

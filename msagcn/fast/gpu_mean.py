@@ -12,7 +12,6 @@ from torch import Tensor
 from .gpu_launch import cdiv, jit, launch, load_as, next_power_of_2, tl, types, wide_type
 from .gpu_norm import gapless
 
-
 # %% ../../nbs/fast/47_gpu_mean.ipynb #8a808b7a
 @jit
 def frame_mean(

@@ -12,7 +12,6 @@ from torch import Tensor
 from .gpu_launch import jit, launch, load_as, next_power_of_2, tl, types, wide_type
 from .gpu_products import pointwise, pointwise_backward
 
-
 # %% ../../nbs/fast/46_gpu_mix.ipynb #8ec34809
 @jit
 def _graph(
@@ -75,7 +74,6 @@ def mix_forward(
             at = y + (n * O + o) * (T * V) + t[:, None] * V + w[None, :]
             tl.store(at, z, mask=(t < T)[:, None] & (w < V)[None, :])
 
-
 # %% ../../nbs/fast/46_gpu_mix.ipynb #ebc32df8
 @jit
 def _store_graph(dF, m, n, k, s, r, S: tl.constexpr, V: tl.constexpr, VP: tl.constexpr):
@@ -121,7 +119,6 @@ def mix_backward(
         tl.store(dgate + (n * 3 + k) * O + o, tl.sum(tl.sum(m * f, 0), 0))
         tl.store(db + (n * 3 + k) * O + o, a * tl.sum(ge * column, 0))
     _store_graph(dF, df, n, k, s, r, S, V, VP)
-
 
 # %% ../../nbs/fast/46_gpu_mix.ipynb #f107ca5d
 def _mix_sizes(x, w, att):

@@ -22,7 +22,6 @@ from msagcn.fast.gpu_launch import (
     wide_type,
 )
 
-
 # %% ../../nbs/fast/45_gpu_products.ipynb #0fbc36be
 @jit
 def _frames_of_tap(
@@ -106,7 +105,6 @@ def weight_sums(
         moves=len(x) * (O * TO + C * T) * V * x.element_size() + part.nbytes,
     )
     return part.sum(0)
-
 
 # %% ../../nbs/fast/45_gpu_products.ipynb #d89271af
 @torch.library.custom_op('msagcn::pointwise', mutates_args=())

@@ -19,7 +19,6 @@ from ..models.graph_conv import StageGraphConv
 from ..models.msagcn import MSAGCN
 from ..native import NAMES, library
 
-
 # %% ../../nbs/fast/32_predict.ipynb #7aed55c0
 def _conv(c: nn.Module | None) -> list[Tensor | None]:
     "Weight (O, C) and bias of a 1×1 convolution."
@@ -84,7 +83,6 @@ def block_weights(block) -> list[Tensor | None]:
         zeros,  # the bias of products without one
     ]
 
-
 # %% ../../nbs/fast/32_predict.ipynb #5fe19604
 def _residual_kind(block: nn.Module) -> int:
     "The residual of a block, as `predict.cpp` numbers it: 0 none, 1 identity, 2 convolution."
@@ -146,7 +144,6 @@ class QuickBlock(nn.Module):
             ctypes.c_int64(threads),
         )
         return y
-
 
 # %% ../../nbs/fast/32_predict.ipynb #75c2d788
 def _without_a_part(block: nn.Module) -> bool:

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from ..native import SOURCES, library
 
-
 # %% ../../nbs/feeds/10_cpp_augment.ipynb #aea2aac0
 def rotated_clips(
     frames: Tensor,  # (sum of lengths, M, V, 3) float32

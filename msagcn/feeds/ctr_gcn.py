@@ -43,7 +43,6 @@ def resize_steps(
     before = time.long()
     return before, torch.minimum(before + 1, sizes[:, None] - 1), time - before
 
-
 # %% ../../nbs/feeds/14_ctr_gcn.ipynb #fabb8977
 def rotate_xyz(
     angles: Tensor,  # (N, 3): about x, y, z, in radians
@@ -58,7 +57,6 @@ def rotate_xyz(
     ]
     # fmt: on
     return torch.stack(entries, 1).view(-1, 3, 3)
-
 
 # %% ../../nbs/feeds/14_ctr_gcn.ipynb #30884800
 def _between(

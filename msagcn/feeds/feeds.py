@@ -19,7 +19,6 @@ from .own_frame import OWN_FEEDS, own_batch, own_store
 from .streams import ClipStore, as_stream, store
 from .streams import batch as turned_batch
 
-
 # %% ../../nbs/feeds/20_feeds.ipynb #c8514165
 def whole_batch(
     s: ClipStore,
@@ -61,7 +60,6 @@ FEEDS = {
     'padded': padded_batch,
     **dict.fromkeys(OWN_FEEDS, own_batch),
 }
-
 
 # %% ../../nbs/feeds/20_feeds.ipynb #983e19ce
 @dataclass

@@ -16,7 +16,6 @@ from ..core import MsagcnError, keyed_integers, keyed_uniform
 from ..data.skeleton import Skeleton
 from .streams import ClipStore, bone_matrix_on
 
-
 # %% ../../nbs/feeds/13_mmaction2.ipynb #f24e519a
 @lru_cache(maxsize=None)
 def uniform_frames_test(
@@ -44,7 +43,6 @@ def uniform_frames_test(
     clips.flags.writeable = False
     return clips
 
-
 # %% ../../nbs/feeds/13_mmaction2.ipynb #b4389eb3
 def uniform_frames_train(
     lengths: Tensor,  # (N,)
@@ -61,7 +59,6 @@ def uniform_frames_train(
     middle = j[:T] + skipped.cumsum(1)[:, :T]  # fewer than 2 T: L - T of T + 1 gaps are one longer
     long = ends[:, :T] + keyed_integers(ends.diff(dim=1), *keys, j[:T])  # one of each of T pieces
     return torch.where(L < T, short, torch.where(L < 2 * T, middle, long)) % L
-
 
 # %% ../../nbs/feeds/13_mmaction2.ipynb #348a63d1
 @lru_cache(maxsize=16)

@@ -90,7 +90,6 @@ def has_fuse_flags(args) -> bool:
         or any(getattr(args, stream) for stream in _SIX)
     )
 
-
 # %% ../../nbs/foreign/24_fuse_flags.ipynb #b21f73d0
 def _files_and_weights(args, benchmark: str) -> tuple[list, list]:
     "The files that the flags name, and a weight for each."

@@ -17,7 +17,6 @@ from ..core import MsagcnError, read_json
 from ..data.pickles import restricted_load
 from ..training.evaluate import Scores, load_scores
 
-
 # %% ../../nbs/foreign/20_scores.ipynb #a1b5d532
 def sample_names(
     keys,  # names or numbers of clips
@@ -39,7 +38,6 @@ def sample_names(
 def is_numbered(names: list[str]) -> bool:
     "Whether clips are numbered 0, 1, … in any order, not named."
     return set(names) == set(map(str, range(len(names))))
-
 
 # %% ../../nbs/foreign/20_scores.ipynb #b8ec278a
 def _number(x, key):
@@ -69,7 +67,6 @@ def _label(x, source) -> int:
     if x.dtype.kind not in 'iu' or len(x) != 1:
         raise MsagcnError(f'{source}: a label is not one whole number')
     return int(x[0])
-
 
 # %% ../../nbs/foreign/20_scores.ipynb #d250e562
 def read_scores(
@@ -116,7 +113,6 @@ def _dumped_samples(x, path):  # -> keys, rows, labels (n,) or None
         return keys, rows, None
     labels = [_label(label, f'{path}: sample {k}') for k, label in zip(keys, true)]
     return keys, rows, np.array(labels)
-
 
 # %% ../../nbs/foreign/20_scores.ipynb #7ab27580
 def read_labels(path) -> tuple[list[str], np.ndarray]:  # names (or numbers), labels (n,)

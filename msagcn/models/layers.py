@@ -9,7 +9,6 @@ __all__ = ['working', 'full_precision', 'subsample', 'Conv1x1', 'ConvNorm']
 import torch
 from torch import Tensor, nn
 
-
 # %% ../../nbs/models/12_layers.ipynb #b3000001
 def working(x: Tensor) -> torch.dtype:
     "The dtype for large tensors: autocast's where it is enabled, else that of x."

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from .layers import Conv1x1, full_precision, subsample
 
-
 # %% ../../nbs/models/16_temporal_conv.ipynb #d3376483
 def gated(z: Tensor) -> Tensor:  # (N, c, T, V)
     "`tanh(z) sigmoid(z)`."

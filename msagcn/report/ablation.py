@@ -13,7 +13,6 @@ from ..experiments.ablation import measure_costs, planned, train_missing
 from ..experiments.parameters import AblateParameters
 from .tables import ablation_table
 
-
 # %% ../../nbs/report/30_ablation.ipynb #00a17aba
 def ablate(p: AblateParameters) -> pd.DataFrame:  # of text, a row for each variant
     "Measure and train what is missing of a grid; returns its table."
@@ -31,7 +30,6 @@ def grid_table(p: AblateParameters) -> pd.DataFrame:  # of text, a row for each 
     t = t[(t.model == runs[0].model) & (t.stream == runs[0].stream) & t.ablation.isin(names)]
     order = np.argsort([names.index(name) for name in t.ablation], kind='stable')
     return t.iloc[order].reset_index(drop=True)
-
 
 # %% ../../nbs/report/30_ablation.ipynb #8a9939fb
 def show_changes(

@@ -14,7 +14,6 @@ from pathlib import Path
 import msagcn
 from .html import notebook_tool
 
-
 # %% ../../nbs/report/38_explorer_page.ipynb #53163d29
 def script() -> str:
     "The JavaScript module that draws."

@@ -16,7 +16,6 @@ from ..models.graph import static_adjacency
 from ..models.graph_conv import FigureGraphConv
 from ..models.msg3d import MSG3D
 
-
 # %% ../../nbs/report/32_layers.ipynb #6941ecef
 @dataclass
 class Layer:
@@ -69,7 +68,6 @@ def _msagcn_parts(
         parts['channel-specific'] = maps['context'][:, None, None, None]
     return parts, {'predefined': times, 'learned': times, 'stage attention': share}
 
-
 # %% ../../nbs/report/32_layers.ipynb #55e81a01
 def msg3d_layers(model: MSG3D) -> list[Layer]:
     "The single frames and the windows of each block of MS-G3D; the same for all clips."
@@ -109,7 +107,6 @@ def _frame_pairs(
 
 def _offsets(w):
     return ['now' if i == w // 2 else f'{i - w // 2:+d}' for i in range(w)]
-
 
 # %% ../../nbs/report/32_layers.ipynb #6d569184
 def matrix(

@@ -10,7 +10,6 @@ import pandas as pd
 
 from .html import Html, table_html
 
-
 # %% ../../nbs/report/26_table_forms.ipynb #9e6e4e4c
 def _links(runs: str, link) -> str:
     "Links to runs, named by stream and seed, and by model where there are several."

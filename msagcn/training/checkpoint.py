@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 
 from ..core import MsagcnError, atomic_write
 
-
 # %% ../../nbs/training/17_checkpoint.ipynb #b20100d9
 @dataclass
 class Position:
@@ -41,7 +40,6 @@ class Position:
     def to_json(self) -> dict:
         "The fields that have a value, ready for JSON."
         return {name: value for name, value in vars(self).items() if value is not None}
-
 
 # %% ../../nbs/training/17_checkpoint.ipynb #bba92e6c
 def save_state(path, model, optimiser, progress: dict) -> None:

@@ -155,7 +155,6 @@ class _Training:
         if world()[0] == 0:
             self.steps.save(self.checkpoint, self.position)
 
-
 # %% ../../nbs/training/20_loop.ipynb #a337f31b
 def _check_plan(plan: Plan, n: int, device: torch.device) -> None:
     "Raise an error for a plan that n clips, the processes, or the device do not allow."
@@ -197,7 +196,6 @@ def _resume(checkpoint, plan: Plan, model, optimiser, scaler) -> Position:
             f'{checkpoint}: the processes do not all see it; they need a shared folder'
         )
     return position
-
 
 # %% ../../nbs/training/20_loop.ipynb #e83d7073
 def fit(

@@ -14,7 +14,6 @@ import torch
 from ..core import keyed_bits
 from ..feeds.augment import Augmentation
 
-
 # %% ../../nbs/training/16_plan.ipynb #5264022a
 @dataclass(frozen=True)
 class Plan:
@@ -94,7 +93,6 @@ def learning_rate(
 def _half_cosine(start: float, done: float, total: float) -> float:
     "From `start` at 0 to zero at `total`."
     return start * (1 + math.cos(math.pi * done / max(total, 1))) / 2
-
 
 # %% ../../nbs/training/16_plan.ipynb #19a92578
 def epoch_order(

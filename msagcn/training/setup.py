@@ -21,7 +21,6 @@ from ..fast.msg3d_gpu import NODES_FIRST
 from ..models.msg3d import MSG3D
 from .plan import Plan
 
-
 # %% ../../nbs/training/18_setup.ipynb #8431aff6
 def make_optimiser(model, plan: Plan) -> torch.optim.Optimizer:
     "Stochastic gradient descent with Nesterov momentum 0.9 and plain L2 decay on every parameter."
@@ -71,7 +70,6 @@ def precision_context(plan: Plan, device: torch.device):
         raise MsagcnError('precision: fp16 needs a GPU; bf16 works on processors')
     dtype = {'bf16': torch.bfloat16, 'fp16': torch.float16}[plan.precision]
     return torch.autocast(device.type, dtype)
-
 
 # %% ../../nbs/training/18_setup.ipynb #85b14aef
 # names of settings in glibc's malloc.h

@@ -23,7 +23,6 @@ from .checkpoint import Position, save_state
 from .plan import Plan
 from .setup import precision_context, set_rate
 
-
 # %% ../../nbs/training/19_steps.ipynb #c9b31cb6
 class Sums(NamedTuple):
     "Totals over the steps of an epoch so far."
@@ -100,7 +99,6 @@ class Steps:
         if self.scaler.is_enabled():
             position.scaler = self.scaler.state_dict()
         save_state(path, self.model, self.optimiser, position.to_json())
-
 
 # %% ../../nbs/training/19_steps.ipynb #23282c1a
 OFTEN = 10  # seconds between checkpoints of recorded epochs, which may be shorter than that
