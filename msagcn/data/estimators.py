@@ -130,9 +130,7 @@ def _stgcn(path, frames):
 def _alphapose(path, people):
     for p in people:
         if not isinstance(p, dict) or type(p.get('image_id')) not in (str, int):
-            raise MsagcnError(
-                f'{path}: somebody without image_id, the name or number of the picture'
-            )
+            raise MsagcnError(f'{path}: somebody without image_id, the name or number of the image')
     names = [p['image_id'] for p in people]
     if all(type(n) is int for n in names):
         frame_of = {n: n for n in names}

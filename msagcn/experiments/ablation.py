@@ -34,10 +34,10 @@ from ..training.setup import make_optimiser, precision_context
 # %% ../../nbs/experiments/26_ablation.ipynb #a5200b91
 _GIVEN = {
     'recipe': "is made of the variant's name",
-    'seed': 'is said by seeds',
-    'data_dir': 'is said by the command',
-    'runs_dir': 'is said by the command',
-    'reports_dir': 'is said by the command',
+    'seed': 'is given by seeds',
+    'data_dir': 'is given by the command',
+    'runs_dir': 'is given by the command',
+    'reports_dir': 'is given by the command',
     'test': 'is always true',
 }
 _PARTS = 'common', 'variants', 'seeds'  # of a grid

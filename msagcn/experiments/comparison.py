@@ -69,7 +69,7 @@ def by_chance(percent: float, n: int) -> float:
 
 @dataclass
 class Elsewhere:
-    "What can be compared with a run of another kind of processor."
+    "What can be compared with a run of another kind of CPU."
 
     kind: str  # what is of another kind, in words
     # how far apart the losses of the first steps are, relative to the loss; None: not recorded

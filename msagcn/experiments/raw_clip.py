@@ -82,7 +82,7 @@ def pixel_clip(path, about: dict) -> np.ndarray:  # (T, PERSONS, V, 3)
     "Joints in an image with their scores, as MMAction2's pickles hold them."
     if n := about.get('image_sizes'):
         raise MsagcnError(
-            f'{path}: pictures of {n} sizes were trained on, '
+            f'{path}: images of {n} sizes were trained on, '
             'and what size this clip has is not known; say it by -p image'
         )
     skeleton, M = skeleton_from(about['skeleton']), about['shape'][3]

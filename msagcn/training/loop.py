@@ -170,7 +170,7 @@ def _check_plan(plan: Plan, n: int, device: torch.device) -> None:
         )
     precision_context(plan, device)
     if plan.compile and (device.type != 'cpu' or plan.precision != 'fp32'):
-        raise MsagcnError('compile: is for precision fp32 on a processor; leave it out otherwise')
+        raise MsagcnError('compile: is for precision fp32 on a CPU; leave it out otherwise')
 
 
 def _compilable(plan: Plan) -> bool:
