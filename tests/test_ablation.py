@@ -220,7 +220,7 @@ def test_the_grids_of_this_package(name):
     grid, runs = read_grid(file), planned(AblateParameters(file=str(file)))
     assert (
         file.read_text().startswith('# ')
-        and len(grid['variants']) >= 8
+        and len(grid.variants) >= 8
         and runs[0].recipe == 'ablation/full'
     )
     assert [r.seed for r in runs] == sorted(r.seed for r in runs) and {r.seed for r in runs} == {

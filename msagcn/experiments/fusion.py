@@ -51,7 +51,7 @@ def fused_scores(p: FuseParameters, weights: str) -> Scores:  # weights as in th
     return Scores(names, labels, fuse(stack, [float(w) for w in weights.split()]))
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Together:
     "Runs on the same data, and their scores of the same clips."
 

@@ -19,7 +19,7 @@ from ..training.evaluate import Scores, mean_class, predict, topk
 from ..training.statistics import people_interval
 
 # %% ../../nbs/experiments/19_measures.ipynb #c30ce54e
-@dataclass
+@dataclass(kw_only=True)
 class Fitted:
     "What the training of a run leaves."
 

@@ -218,7 +218,7 @@ def elsewhere(
         if now and m.get(k) is not None and now.get(k) is not None and m.get(count):
             accuracies[k] = m[k], now[k], by_chance(m[k], m[count])
     return Elsewhere(
-        kind,
+        kind=kind,
         losses=losses,
         tolerance=TOLERANCE if m.get('precision', 'fp32') == 'fp32' else COARSE,
         steps=n,

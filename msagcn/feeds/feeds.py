@@ -62,7 +62,7 @@ FEEDS = {
 }
 
 # %% ../../nbs/feeds/20_feeds.ipynb #983e19ce
-@dataclass
+@dataclass(kw_only=True)
 class FedStore(ClipStore):
     "A data set on a device, with the feed that samples it."
 

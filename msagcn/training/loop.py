@@ -30,7 +30,7 @@ from .steps import Steps, steps_of
 FIRST = 8  # steps whose losses are kept
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Training:
     "A training under way."
 
@@ -190,7 +190,7 @@ def _resume(checkpoint, plan: Plan, model, optimiser, scaler) -> Position:
         if position.scaler is not None:
             scaler.load_state_dict(position.scaler)
     else:
-        position = Position(settings, first_losses=[])
+        position = Position(plan=settings, first_losses=[])
     if len(set(gather((position.epoch, position.step)))) > 1:
         raise MsagcnError(
             f'{checkpoint}: the processes do not all see it; they need a shared folder'

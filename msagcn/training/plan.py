@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ['ROUNDS', 'Plan', 'rounds', 'learning_rate', 'epoch_order']
 
 # %% ../../nbs/training/16_plan.ipynb #5264022a
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     "Settings of a training; what each means stands in `experiments.train_parameters`."
 
