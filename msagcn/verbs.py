@@ -137,7 +137,7 @@ def run_verify(p: VerifyParameters) -> None:
     found = verify(p)
     print(in_words(p.run, *found))
     if found[0] == 'different':
-        raise MsagcnError(f'{p.run}: did not come out again')
+        raise MsagcnError(f'{p.run}: not reproduced')
     if found[0].startswith('does not agree'):
         raise MsagcnError(f'{p.run}: {found[0]}')
 

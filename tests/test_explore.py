@@ -71,16 +71,16 @@ def crowd(tmp_path_factory):
     ).astype(np.float32)
     x.reshape(5, 60, 2, 25, 3)[:, :30, 1] = 0
     clips = Clips(
-        'crowd',
-        'ntu25',
-        [f'class {i}' for i in range(60)],
-        list('abcde'),
-        np.arange(5),
-        np.zeros(5, int),
-        ['test'] * 5,
-        [''] * 5,
-        np.full(5, 60),
-        x,
+        benchmark='crowd',
+        skeleton='ntu25',
+        classes=[f'class {i}' for i in range(60)],
+        names=list('abcde'),
+        labels=np.arange(5),
+        subjects=np.zeros(5, int),
+        parts=['test'] * 5,
+        hashes=[''] * 5,
+        lengths=np.full(5, 60),
+        frames=x,
         feed='whole',
     )
     run = TrainParameters(frames=64, width=40, feed='whole', device='cpu')
@@ -523,17 +523,17 @@ def test_bodies_stand_on_their_feet(axis):
             skeleton,
         )
     clips = Clips(
-        'one',
-        skeleton.name,
-        ['a'],
-        ['a'],
-        np.zeros(1, int),
-        np.zeros(1, int),
-        ['test'],
-        [''],
-        np.array([len(x)]),
-        x,
-        channels,
+        benchmark='one',
+        skeleton=skeleton.name,
+        classes=['a'],
+        names=['a'],
+        labels=np.zeros(1, int),
+        subjects=np.zeros(1, int),
+        parts=['test'],
+        hashes=[''],
+        lengths=np.array([len(x)]),
+        frames=x,
+        channels=channels,
     )
     tree = clip_tree(clips, 'a', find_up(clips.frames, skeleton, channels))
     pose = tree['pose'].reshape(len(x), -1, 3)[x.any((1, 2, 3))]

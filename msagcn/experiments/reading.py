@@ -39,7 +39,7 @@ def read_parameters(
     kind: type[Parameters],
     values: dict,  # parameters, as text or objects; or all globals of a notebook
 ) -> Parameters:
-    "Checked parameters; everything that is wrong is said in one line."
+    "Checked parameters; a `MsagcnError` of one line names everything that is wrong."
     if '__name__' in values:
         values = notebook_parameters(kind, values)
     try:

@@ -118,12 +118,12 @@ def circumstances(m: dict, device: torch.device) -> list[str]:
 
 # what rounds sums differently: of `machine`, and in words
 ARITHMETIC = dict(
-    processor='processor', capability='instructions', device='device', torch='PyTorch', cuda='CUDA'
+    processor='CPU', capability='instructions', device='device', torch='PyTorch', cuda='CUDA'
 )
 
 
 def other_arithmetic(m: dict, device: torch.device) -> str:
-    """In which kind of processor, device or PyTorch this machine differs from the recorded one.
+    """In which kind of CPU, device or PyTorch this machine differs from the recorded one.
 
     Empty where bits can be compared."""
     recorded, here = m['machine'], machine(device)
@@ -209,7 +209,7 @@ def elsewhere(
     here: list[str],
     now: dict | None = None,  # metrics of a whole run
 ) -> Elsewhere:
-    "What a record says that can be compared from another kind of processor."
+    "What of a record can be compared on another kind of CPU."
     n = min(EARLY, len(recorded), len(here))
     losses = apart(from_hex(recorded[:n]), from_hex(here[:n])) if n else None
     counts = dict(top1='n_test', top5='n_test', top1_clean='n_clean')
@@ -218,7 +218,7 @@ def elsewhere(
         if now and m.get(k) is not None and now.get(k) is not None and m.get(count):
             accuracies[k] = m[k], now[k], by_chance(m[k], m[count])
     return Elsewhere(
-        kind,
+        kind=kind,
         losses=losses,
         tolerance=TOLERANCE if m.get('precision', 'fp32') == 'fp32' else COARSE,
         steps=n,
