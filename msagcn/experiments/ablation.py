@@ -26,6 +26,7 @@ from .parameters import AblateParameters
 from .reading import read_parameters, read_values, read_yaml
 from .results import append_row, costs, read_table
 from .run import train
+from .shipped import recipe_file
 from .train_parameters import PLACES, TrainParameters, usual_parameters
 from .values import read_list, read_whole
 from .weights import build_model, new_model
@@ -53,10 +54,10 @@ def _one_of(name, names, what: str, where: str) -> None:
 
 
 def read_grid(
-    file,
+    file,  # its path, or the name of one that comes with the package
 ) -> dict:  # common: parameters; variants: name -> parameters; seeds: seed -> names
     "A grid file, with all names checked."
-    grid = read_yaml(file)
+    grid = read_yaml(recipe_file(file))
     for k in grid:
         _one_of(k, list(_PARTS), 'part of a grid', file)
     for k in _PARTS:

@@ -12,11 +12,9 @@ from pydantic import Field, field_validator, model_validator
 
 from ..core import MsagcnError, pick_device
 from ..data.skeleton import SKELETONS
+from .names import FEEDS, PARTS
 from .reading import Parameters
 from .values import WORD, Benchmark, Count, Device, Model, Share, Stream
-from ..feeds.feeds import FEEDS
-from ..models.msagcn import PARTS
-from ..training.plan import Plan
 
 # %% ../../nbs/experiments/08_train_parameters.ipynb #7ad1964e
 # parameters that mean something to one network only
@@ -244,8 +242,10 @@ class TrainParameters(Parameters):
         return f'{self.model}-{self.benchmark}-{recipe}-{self.stream}-s{self.seed}'
 
     @property
-    def plan(self) -> Plan:
+    def plan(self):  # a `training.plan.Plan`
         "What training is told of these parameters."
+        from msagcn.training.plan import Plan
+
         values = {k: getattr(self, k) for k in Plan.__dataclass_fields__}
         return Plan(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 

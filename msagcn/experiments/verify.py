@@ -7,7 +7,6 @@ __all__ = ['ARITHMETIC', 'find_run', 'recorded_parameters', 'recorded_data', 'de
            'other_arithmetic', 'threads', 'Repeated', 'first_steps', 'whole_run', 'elsewhere', 'record', 'verify']
 
 # %% ../../nbs/experiments/24_verify.ipynb #cfe762ac
-import difflib
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -42,6 +41,7 @@ from .reading import read_parameters
 from .results import append_row, data_note
 from .run import fit_part, train
 from .run_folder import commit
+from .run_names import recorded_folder
 from .train_parameters import TrainParameters
 from ..feeds.feeds import fed_store
 from ..training.checkpoint import read_progress
@@ -50,13 +50,7 @@ from ..training.plan import rounds
 # %% ../../nbs/experiments/24_verify.ipynb #729a632d
 def find_run(p: VerifyParameters) -> tuple[Path, dict]:
     "The folder of a recorded run, and its metrics."
-    runs = Path(p.reports_dir) / 'runs'
-    folder = Path(p.run) if (Path(p.run) / 'metrics.json').exists() else runs / p.run
-    if not p.run or not (folder / 'metrics.json').exists():
-        recorded = [f.parent.name for f in runs.glob('*/metrics.json')]
-        near = difflib.get_close_matches(p.run, recorded, 1)
-        hint = f'; did you mean {near[0]}?' if near else ''
-        raise MsagcnError(f'{folder}: no recorded run (no metrics.json){hint}')
+    folder = recorded_folder(p.run, p.reports_dir)
     m = read_json(folder / 'metrics.json')
     if missing := [k for k in ('benchmark', 'data_hash', 'machine') if k not in m]:
         raise MsagcnError(f'{folder}/metrics.json: has no {missing[0]}')
