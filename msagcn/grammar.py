@@ -31,6 +31,7 @@ from msagcn.experiments.parameters import (
 from .experiments.reading import explained
 from .experiments.shipped import recipe_files
 from .experiments.train_parameters import TrainParameters
+from .experiments.values import is_list
 from .foreign.fuse_flags import add_fuse_flags
 from msagcn.verbs import (
     run_ablate,
@@ -114,9 +115,11 @@ _LIKELY = dict.fromkeys(('prepare', 'report', 'runs'), 'benchmark') | dict(
 
 def _check_verb(words) -> None:
     "Refuse a first word that is no verb, with the nearest one."
-    word = next(iter(words), '-')
-    if word.startswith('-') or word in _ALL:
+    word = next(iter(words), '-h')
+    if word in (*_ALL, '-h', '--help', '--version'):
         return
+    if word.startswith('-'):
+        raise MsagcnError(f'{word}: a verb comes first, as in msagcn train {word}')
     near = difflib.get_close_matches(word, _ALL, 1)
     hint = f', did you mean {near[0]}?' if near else '.'
     raise MsagcnError(f'{word}: no such verb{hint} There are: {", ".join(_ALL)}')
@@ -133,7 +136,8 @@ def misplaced(verb: str, words: list[str]) -> str:
     if not word.startswith('-') and verb in ('train', 'ablate') and _is_recipe(word):
         return f'{word}: a parameter file or a recipe is given by -f {word}'
     if not word.startswith('-') and verb in _LIKELY:
-        return f'{word}: a parameter is given by its name: -p {_LIKELY[verb]} {word}'
+        value = ','.join(words) if is_list(fields[_LIKELY[verb]].annotation) else word
+        return f'{word}: a parameter is given by its name: -p {_LIKELY[verb]} {value}'
     if not fields:
         return f'{word}: nothing more is wanted; msagcn {verb} --help explains'
     what = 'no such flag' if word.startswith('-') else 'this word has no name'
@@ -298,7 +302,9 @@ def _add_predict(verbs) -> None:
 def _add_export(verbs) -> None:
     epilog = _explain(ExportParameters, ('weights', 'to'))
     v = _new_verb(verbs, 'export', 'weights for other programs', epilog)
-    v.add_argument('out', help='the file to write: .onnx, .pt2 (torch), .pt or .pth')
+    v.add_argument(
+        'out', metavar='FILE', help='the file to write: .onnx, .pt2 (torch), .pt or .pth'
+    )
     v.add_argument(
         '--to',
         choices=['onnx', 'torch', *FORMS],

@@ -44,7 +44,10 @@ def grid(
     "All combinations of the values given, checked before any is run."
     base = {}
     for f in files:
-        base = laid_over(base, read_yaml(recipe_file(f)))
+        values = read_yaml(recipe_file(f))
+        if 'variants' in values and 'variants' not in kind.model_fields:
+            raise MsagcnError(f'{f}: a grid of variants, which msagcn ablate -f {f} trains')
+        base = laid_over(base, values)
     names = [name for name, _ in pairs]
     if twice := [n for n in names if names.count(n) > 1]:
         raise MsagcnError(f'{twice[0]}: given twice; several values are separated by commas')
