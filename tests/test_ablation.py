@@ -251,7 +251,7 @@ WRONG = {
     ),
     'a part': (
         dict(variants=dict(full={}, no_edge=dict(without=['edges']))),
-        "no_edge: without.0: input should be 'cross'",
+        "no_edge: without: element 1: 'edges' is not one of cross, edge",
     ),
     'a part of the other model': (
         dict(variants=dict(full={}, x=dict(masks=False))),

@@ -159,7 +159,7 @@ def test_without_the_packages(tmp_path, monkeypatch):
         lambda: check_onnx(Mean(), tmp_path / 'm.onnx'),
     ):
         with pytest.raises(
-            MsagcnError, match=r"ONNX needs onnxscript: pip install 'msagcn\[export\]'"
+            MsagcnError, match=r'ONNX needs onnxscript: pip install "msagcn\[export\]"'
         ):
             call()
     assert check_torch(Mean(), export_torch(Mean(), tmp_path / 'm.pt2')) >= 0  # needs none of them

@@ -27,6 +27,7 @@ from .parameters import AblateParameters
 from .reading import read_parameters, read_values, read_yaml
 from .results import append_row, costs
 from .run import train
+from .shipped import recipe_file
 from .train_parameters import PLACES, TrainParameters, usual_parameters
 from .values import read_list, read_whole
 from .weights import build_model, new_model
@@ -62,9 +63,9 @@ class Grid:
     seeds: dict[int, list[str]]  # seed -> the variants that are run with it
 
 
-def read_grid(file) -> Grid:
+def read_grid(file) -> Grid:  # its path, or the name of one that comes with the package
     "A grid file, with all names checked."
-    grid = read_yaml(file)
+    grid = read_yaml(recipe_file(file))
     for k in grid:
         _one_of(k, list(_PARTS), 'part of a grid', file)
     for k in _PARTS:

@@ -16,6 +16,7 @@ from ..core import MsagcnError, read_json
 from .parameters import FuseParameters
 from .records import RunFolder, folder_of
 from .results import append_row, data_note
+from .run_names import listed, recorded_folder, recorded_runs
 from msagcn.training.evaluate import (
     Scores,
     align,
@@ -37,11 +38,23 @@ MOST_FUSED = 8  # weights are searched on a grid of 5 for each
 
 def runs_to_fuse(p: FuseParameters) -> list[str]:
     "The names of the runs that are fused."
-    return p.runs or [f'{p.model}-{p.benchmark}-{p.recipe}-{s}-s{p.seed}' for s in p.streams]
+    named = [Path(r).name for r in p.runs]
+    return named or [f'{p.model}-{p.benchmark}-{p.recipe}-{s}-s{p.seed}' for s in p.streams]
 
 
-def _folders(p: FuseParameters) -> dict[str, RunFolder]:
-    return {r: folder_of(r, p.reports_dir) for r in runs_to_fuse(p)}
+def _folders(p: FuseParameters) -> dict[str, RunFolder]:  # by run
+    "The folders of the runs; one that is not finished is an error, which says which are."
+    names, finished = runs_to_fuse(p), recorded_runs(p.reports_dir)
+    missing = [r for r in names if r not in finished]
+    if missing and not p.runs:
+        where = (Path(p.reports_dir) / 'runs').absolute()
+        raise MsagcnError(
+            f'{where}: no finished run {" and no ".join(missing)}; '
+            f'{listed(finished, missing[0], "finished")}; -p recipe, model, streams, seed or runs '
+            'choose others'
+        )
+    given = p.runs or names
+    return {name: RunFolder(recorded_folder(r, p.reports_dir)) for name, r in zip(names, given)}
 
 
 def fused_scores(p: FuseParameters, weights: str) -> Scores:  # weights as in the table, '1 0.5'
@@ -81,15 +94,9 @@ def _each(runs: dict[str, dict], key: str) -> str:
 
 def _read_runs(p: FuseParameters) -> tuple[dict[str, dict], str]:
     "The metrics of the runs, and their data hash; runs that cannot be fused are an error."
+    if not 2 <= (number := len(set(runs_to_fuse(p)))) <= MOST_FUSED:
+        raise MsagcnError(f'runs: 2 to {MOST_FUSED} different ones can be fused, not {number}')
     folders = _folders(p)
-    if not 2 <= len(folders) <= MOST_FUSED:
-        raise MsagcnError(
-            f'runs: 2 to {MOST_FUSED} different ones can be fused, not {len(folders)}'
-        )
-    for folder in folders.values():
-        if not folder.metrics.exists():
-            record = folder.record.absolute()
-            raise MsagcnError(f'{record}: this run is not finished; train it first')
     runs = {r: f.read() for r, f in folders.items()}
     names = ', '.join(runs)
     try:

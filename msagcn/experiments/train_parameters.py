@@ -12,11 +12,10 @@ from pydantic import Field, field_validator, model_validator
 
 from ..core import MsagcnError, pick_device
 from ..data.skeleton import SKELETONS
+from .names import FEEDS, PARTS
 from .reading import Parameters
 from .records import RunFolder, folder_of
 from .values import WORD, Benchmark, Count, Device, Model, Share, Stream
-from ..feeds.feeds import FEEDS
-from ..models.msagcn import PARTS
 from ..training.plan import Plan
 
 # %% ../../nbs/experiments/08_train_parameters.ipynb #7ad1964e

@@ -7,7 +7,6 @@ __all__ = ['ARITHMETIC', 'find_run', 'recorded_parameters', 'recorded_data', 'de
            'other_arithmetic', 'threads', 'Repeated', 'first_steps', 'whole_run', 'elsewhere', 'record', 'verify']
 
 # %% ../../nbs/experiments/24_verify.ipynb #cfe762ac
-import difflib
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -39,10 +38,11 @@ from msagcn.experiments.comparison import (
 from .measures import tested_part
 from .parameters import VerifyParameters
 from .reading import read_parameters
-from .records import RunFolder, folder_of, read_records
+from .records import RunFolder
 from .results import append_row, data_note
 from .run import fit_part, train
 from .run_folder import commit
+from .run_names import recorded_folder
 from .train_parameters import TrainParameters
 from ..feeds.feeds import fed_store
 from ..training.checkpoint import read_progress
@@ -51,13 +51,7 @@ from ..training.plan import rounds
 # %% ../../nbs/experiments/24_verify.ipynb #729a632d
 def find_run(p: VerifyParameters) -> tuple[RunFolder, dict]:
     "The folder of a recorded run, and its metrics."
-    folder = RunFolder(Path(p.run))
-    if not p.run or not folder.metrics.exists():
-        folder = folder_of(p.run, p.reports_dir)
-    if not p.run or not folder.metrics.exists():
-        near = difflib.get_close_matches(p.run, read_records(p.reports_dir), 1)
-        hint = f'; did you mean {near[0]}?' if near else ''
-        raise MsagcnError(f'{folder.record}: no recorded run (no metrics.json){hint}')
+    folder = RunFolder(recorded_folder(p.run, p.reports_dir))
     m = folder.read()
     if missing := [k for k in ('benchmark', 'data_hash', 'machine') if k not in m]:
         raise MsagcnError(f'{folder.metrics}: has no {missing[0]}')
