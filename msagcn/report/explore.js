@@ -86,7 +86,7 @@ class Explorer {                               // all that the views share
     const joints = ['none', ...this.data.skeleton.joints];
     this.jointSelect = choice('joint', joints.map((name, i) => ({value: i - 1, textContent: name})));
     this.threshold = slider('threshold', {max: 100, style: 'width: 6em'}, v => ({threshold: v}));
-    this.linkedLabel = this.check('linked', 'same layer in both');
+    this.linkedLabel = this.check('linked', 'linked');
     const labelled = (words, control) => h('label', {}, words, control);
     return h('div', {className: 'mx-bar'}, this.play, this.scrub, this.clock, labelled('speed', this.speed),
       labelled('joint', this.jointSelect), labelled('connections from', this.threshold),

@@ -98,7 +98,7 @@ export function drawMatrix(pane, c, w, most) {      // -> where the cells are
   const range = pane.range(), colour = colouring(range, pane.data.colours, dark, range.grey);
   drawCells(pane, c, at, colour);
   c.fillStyle = colours.ink;
-  c.font = font(12, 600);
+  c.font = font(w < 420 ? 10 : 12, 600);
   c.textAlign = 'left';
   c.fillText(pane.title(), 0, 12, w);
   drawNames(pane, c, at);

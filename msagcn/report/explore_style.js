@@ -55,6 +55,7 @@ export const CSS = `
   .mx-panes.two, .mx-figures { grid-template-columns: minmax(0, 1fr) }
 }
 .mx-verdict { min-height: 1.35em; margin: 0 0 4px }
+.two .mx-verdict { min-height: 2.7em }
 .mx-said { color: var(--soft); font-variant-numeric: tabular-nums; min-height: 5.4em; margin: 4px 0 0 }
 .mx-said b, .mx-verdict b { color: var(--ink) }
 .mx-wrong { color: var(--wrong); font-weight: 600 }

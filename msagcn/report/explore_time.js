@@ -106,7 +106,7 @@ export function drawTime(pane, c, w, most) {   // -> where the plot is
   c.fillText('frame 1', left, PLOT_TOP + H + 13);
   c.textAlign = 'right';
   c.fillText(`${pane.clip.frames}`, left + W, PLOT_TOP + H + 13);
-  const lanes = PLOT_TOP + H + 22, rows = Math.ceil(pane.order.length / columnsOf(w));
+  const lanes = PLOT_TOP + H + 22;
   pane.lanes.forEach((lane, i) => drawLane(pane, c, lane, lanes + i * LANE, plot));
   if (!pane.lanes.length) {
     c.textAlign = 'left';
@@ -117,10 +117,13 @@ export function drawTime(pane, c, w, most) {   // -> where the plot is
   c.strokeStyle = colours.ink;
   c.lineWidth = 1.5;
   c.beginPath();
-  c.moveTo(x(pane.frame), 2);
-  c.lineTo(x(pane.frame), lanes + Math.max(pane.lanes.length * LANE - 14, 0));
+  const bars = pane.lanes.map((_, i) => lanes + i * LANE).map(y => [y - 2, y + 15]);
+  for (const [from, to] of [[2, PLOT_TOP + H], ...bars]) {      // not through the words
+    c.moveTo(x(pane.frame), from);
+    c.lineTo(x(pane.frame), to);
+  }
   c.stroke();
-  return {left, W, rows};
+  return {left, W};
 }
 
 export const nowOf = pane => nearest(range(pane.T).map(t => pane.where(t)), pane.frame);
