@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..core import MsagcnError, read_json
 from .parameters import FuseParameters
-from .records import RunFolder, folder_of
+from .records import RunFolder
 from .results import append_row, data_note
 from .run_names import listed, recorded_folder, recorded_runs
 from msagcn.training.evaluate import (
