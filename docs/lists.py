@@ -3,12 +3,13 @@
 import pandas as pd
 
 from msagcn.experiments.reading import read_yaml
+from msagcn.experiments.results import results
 from msagcn.report.table_forms import to_markdown
 
 
 def recipes(root):
     "A row for each recipe in `params/`: the command that trains it, and how many runs of it are recorded."
-    done = pd.read_csv(root / 'reports/results.csv', dtype=str, keep_default_na=False)
+    done = results(root / 'reports')
     rows = []
     for file in sorted((root / 'params').glob('*.yaml')):
         p = read_yaml(file)

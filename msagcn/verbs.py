@@ -58,10 +58,9 @@ def _try_to_render(name: str, p, folder, finished: str) -> None:
 # %% ../nbs/68_verbs.ipynb #915394b7
 def run_train(p: TrainParameters, notebooks: bool = True) -> None:
     "One run, with its line of progress and its result in words."
-    folder = Path(p.runs_dir) / p.run_id
     first = not place() or place()[0] == 0
     # processes that will be started print it themselves
-    starts_processes = p.nproc > 1 and not place() and not (folder / 'done.json').exists()
+    starts_processes = p.nproc > 1 and not place() and not p.folder.finished
     prints = first and not starts_processes
     if prints:
         print(f'{p.run_id}', file=sys.stderr)
@@ -70,7 +69,7 @@ def run_train(p: TrainParameters, notebooks: bool = True) -> None:
         for line in _result_lines(m):
             print(f'{p.run_id}: {line}')
     if notebooks and not place():
-        _try_to_render('train', p, folder, 'the run is finished, its notebook')
+        _try_to_render('train', p, p.folder.local, 'the run is finished, its notebook')
 
 
 def _result_lines(m: dict) -> list[str]:

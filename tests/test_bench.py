@@ -9,8 +9,6 @@ import pandas as pd
 import pytest
 import torch
 from conftest import ROOT, pairs, sh
-from oracle_msagcn import UCLA_INWARD, UCLA_OUTWARD, LiteralMSAGCN
-from oracle_msg3d import LiteralMSG3D
 from test_export import settled
 from torch import nn
 
@@ -20,10 +18,10 @@ from msagcn.bench.table import COLUMNS, keep_rows
 from msagcn.core import MsagcnError
 from msagcn.data.skeleton import UCLA20
 from msagcn.fast.fold import fold
+from msagcn.models.literal_msagcn import UCLA_INWARD, UCLA_OUTWARD, LiteralMSAGCN
+from msagcn.models.literal_msg3d import LiteralMSG3D
 from msagcn.models.msagcn import MSAGCN
 from msagcn.models.msg3d import MSG3D
-
-pytestmark = pytest.mark.alone
 
 PROMISED = (
     'task model shape batch precision device '
@@ -42,7 +40,6 @@ def test_the_command_writes_the_table(tmp_path):
         modes='[eager, recompute]',
         rounds=1,
         turn=0,
-        literal_dir=ROOT / 'tests',
         reports_dir=tmp_path,
     )
     sh(sys.executable, '-m', 'msagcn', 'bench', '-p', 'tasks', '[train, count]', *small, cwd=ROOT)
@@ -133,11 +130,15 @@ def test_operations_of_msg3d():
     [
         (
             lambda: MSAGCN(10, UCLA20, 16, 2, width=40, context='batch'),
-            lambda: LiteralMSAGCN(10, 20, 16, 2, UCLA_INWARD, UCLA_OUTWARD, 40),
+            lambda: LiteralMSAGCN(
+                10, 20, 16, 2, inward=UCLA_INWARD, outward=UCLA_OUTWARD, width=40
+            ),
         ),
         (
             lambda: MSG3D(10, UCLA20, 16, 2, width=12),
-            lambda: LiteralMSG3D(10, UCLA20.inward, 20, 2, MSG3D(10, UCLA20, 16).scales, width=12),
+            lambda: LiteralMSG3D(
+                10, UCLA20.inward, 20, 2, K=MSG3D(10, UCLA20, 16).scales, width=12
+            ),
         ),
     ],
     ids=['msagcn', 'msg3d'],
@@ -180,6 +181,7 @@ def test_folding_is_exact(make, topology):
         assert ((fold(model)(x) - y).abs().max() / y.abs().max()).item() > 1e-3
 
 
+@pytest.mark.alone
 def test_a_clip_costs_the_same_in_a_larger_batch():
     "Within a wide margin: timings on a test machine are noisy."
     step = {

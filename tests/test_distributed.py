@@ -226,7 +226,7 @@ def test_the_command_starts_several_processes(embedded, tmp_path):
     )
     run = ['train', '--launcher', 'pytorch', '--gpus', '2', '--no-notebook']
     said = sh(sys.executable, '-m', 'msagcn', *run, *pairs(**small), cwd=ROOT).stdout
-    metrics = read_json(tmp_path / 'runs/msagcn-embedded-smoke-joint-s1/done.json')
+    metrics = read_json(tmp_path / 'reports/runs/msagcn-embedded-smoke-joint-s1/metrics.json')
     assert said.count('top1_clean') >= 1 and f'{metrics["top1"]:.2f}' in said
     # in the columns recipe and run_id, of one row
     assert (tmp_path / 'reports/results.csv').read_text().count('smoke') == 2
@@ -292,7 +292,7 @@ def test_the_notebook_starts_several_processes(embedded, tmp_path):
         cwd=tmp_path,
     )
     assert (
-        read_json(tmp_path / 'runs/msagcn-embedded-two-joint-s1/done.json')['nproc'] == 2
+        read_json(tmp_path / 'reports/runs/msagcn-embedded-two-joint-s1/metrics.json')['nproc'] == 2
         and 'image/png' in out.read_text()
     )
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, need
 
 from msagcn.bench import contenders, roofline
 from msagcn.core import MsagcnError, atomic_write, seeded, write_text
@@ -183,7 +182,6 @@ def test_measuring_leaves_the_global_generator_alone():
         frames=8,
         width=40,
         batch=2,
-        literal_dir=need(ROOT / 'tests', 'the source checkout'),
     )
     before = torch.random.get_rng_state()
     for by in ('ours', 'literal'):

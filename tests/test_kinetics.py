@@ -174,7 +174,7 @@ def test_a_bad_video_is_one_line(case):
         and '\n' not in str(e.value)
         and len(str(e.value)) < 200
     )
-    assert (e.value.cause == 'nobody') == says.startswith('nobody')
+    assert (e.value.kind == 'nobody') == says.startswith('nobody')
 
 
 def test_cut_off_at_any_byte():

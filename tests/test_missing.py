@@ -421,7 +421,7 @@ def test_joints_that_are_not_there_are_counted_reported_and_read_alike(tmp_path,
         )
         == 0
     )
-    run = read_json(next((tmp_path / 'runs').glob('*/done.json')))
+    run = read_json(next((tmp_path / 'reports/runs').glob('*/metrics.json')))
     words, tables = findings(read_json(data_note(at['reports_dir'], 'own', run['data_hash'])))
     assert 'held over time' in words
     table = tables['missing joints'].set_index('joint')

@@ -11,37 +11,35 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import SHARED, need
-from oracle_msg3d import LiteralMSG3D, fill_input, fill_state
+from fills import fill_input, fill_msg3d
 from safetensors.torch import load_file
 
 from msagcn.data.skeleton import COCO17, NTU25, NTU25_MMACTION2, OPENPOSE18, UCLA20
 from msagcn.foreign.msg3d import from_names, load_msg3d, their_names, to_names
-from msagcn.models.graph import ring_adjacency
-from msagcn.models.msg3d import MSG3D
+from msagcn.models.literal_msg3d import LiteralMSG3D
+from msagcn.models.msg3d import MSG3D, MultiScaleGraphConv
 
 GOLDEN = {'official_ntu': ('official', NTU25), 'mmaction2_coco': ('mmaction2', COCO17)}
 
 
-@pytest.fixture
-def rings_as_recorded(monkeypatch):
-    """The matrices as on the CPU with AVX-512 that the golden numbers come from.
+def record_rings(model):
+    """Give a model's matrices the bits of the CPU with AVX-512 that the golden numbers come from.
 
     There numpy's float32 power −½ is one last bit low at 6 and high at 7. Ours is rounded once, alike on
     every CPU; that bit is 4e-8 of the activations and up to 2e-6 of the gradients.
     """
-
-    def rings(skeleton, scales, normalize='symmetric', window=1):
-        A = ring_adjacency(skeleton, scales, normalize, window)
-        if normalize == 'column':
-            return A
-        joined = A > 0
+    for m in model.modules():
+        if not (isinstance(m, MultiScaleGraphConv) and model.normalize == 'symmetric'):
+            continue
+        joined = m.A.numpy() > 0
         degree = joined.sum(2)
         root = (degree**-0.5).astype(np.float32)
         for n, towards in ((6, 0), (7, 1)):
             root[degree == n] = np.nextafter(np.float32(n**-0.5), np.float32(towards))
-        return root[:, :, None] * joined * root[:, None]
-
-    monkeypatch.setattr('msagcn.models.msg3d.ring_adjacency', rings)
+        recorded = root[:, :, None] * joined * root[:, None]
+        np.testing.assert_allclose(m.A.numpy(), recorded, rtol=3e-7)
+        m.A.copy_(torch.as_tensor(recorded))
+    return model
 
 
 def rel(got, want):
@@ -86,7 +84,7 @@ def watched(model, x):
 
 
 @pytest.mark.parametrize('name', GOLDEN)
-def test_golden_files(name, rings_as_recorded):
+def test_golden_files(name):
     form, skeleton = GOLDEN[name]
     golden = need(SHARED / 'golden', 'golden files')
     io = load_file(need(golden / f'msg3d_{name}_io.safetensors', 'golden'))
@@ -97,7 +95,9 @@ def test_golden_files(name, rings_as_recorded):
     )
     x = io['x']
 
-    logits, seen = watched(model, x)
+    with torch.no_grad():  # with our own matrices
+        assert rel(model(x), io['eval.logits']) <= 1e-6
+    logits, seen = watched(record_rings(model), x)
     errors = {'logits': rel(logits, io['eval.logits'])}
     for key in {k.split('.')[1] for k in io if k.startswith('eval.') and k != 'eval.logits'}:
         errors[key] = rel(seen[key][0, :8], io[f'eval.{key}.item0_first8ch'])
@@ -123,11 +123,11 @@ def test_golden_files(name, rings_as_recorded):
     assert not wrong
 
 
-def tile_frames(form, *shape, **size):
+def filled(form, *shape, **size):
     model = MSG3D(
         *shape, normalize='symmetric' if form == 'official' else 'column', **size
     ).double()
-    return from_names(fill_state(to_names(model, form)), model, form)
+    return from_names(fill_msg3d(to_names(model, form)), model, form)
 
 
 FILE_FREE = {  # logits[0, :n], sum of all logits, logits[0, :n] in training
@@ -163,9 +163,9 @@ FILE_FREE = {  # logits[0, :n], sum of all logits, logits[0, :n] in training
 
 
 @pytest.mark.parametrize('name', FILE_FREE)
-def test_file_free_fill(name, rings_as_recorded):
+def test_file_free_fill(name):
     shape, size, first, total, train = FILE_FREE[name]
-    model = tile_frames(*shape, **size).eval()
+    model = record_rings(filled(*shape, **size)).eval()
     x = fill_input(2, 3, 20, shape[2].V, 2)
     close = lambda got, want, eps: torch.testing.assert_close(
         got.detach(), torch.tensor(want, dtype=torch.float64), rtol=0, atol=eps
@@ -209,9 +209,9 @@ def test_agrees_with_the_literal_network(skeleton, T, M, channels):
     "Eval, training, gradients and running statistics, float64, at small widths."
     K = {'ntu25': 13, 'ucla20': 11, 'openpose18': 9}[skeleton.name]
     literal = LiteralMSG3D(
-        7, skeleton.inward, skeleton.V, M, K, channels=channels, width=12
+        7, skeleton.inward, skeleton.V, M, K=K, channels=channels, width=12
     ).double()
-    literal.load_state_dict(fill_state(literal.state_dict()))
+    literal.load_state_dict(fill_msg3d(literal.state_dict()))
     ours = MSG3D(7, skeleton, T, M, in_channels=channels, width=12).double()
     from_names(literal.state_dict(), ours, 'official')
     x = fill_input(3, channels, T, skeleton.V, M)

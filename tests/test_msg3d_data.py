@@ -197,7 +197,7 @@ def test_files_that_give_no_clip(data, cause):
     with pytest.raises(BadFile) as e:
         clip_of(data.encode(), 'a.skeleton')
     assert (
-        e.value.cause == cause
+        e.value.kind == cause
         and str(e.value).startswith('a.skeleton: ')
         and '\n' not in str(e.value)
     )

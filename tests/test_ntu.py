@@ -556,7 +556,7 @@ def test_a_bad_file_is_one_line_with_file_and_cause(data, cause, words):
     assert (
         line.startswith('a.skeleton: ')
         and words in line
-        and e.value.cause == cause
+        and e.value.kind == cause
         and '\n' not in line
         and len(line) < 300
     )

@@ -283,7 +283,7 @@ def check(data):
         x = clip_of(denoise(*read_skeleton(data, 'file'), 'file'), 'zero', 'file')
     except BadFile as e:
         assert str(e).startswith('file: ') and '\n' not in str(e) and len(str(e)) < 300
-        x, said = None, e.cause
+        x, said = None, e.kind
     valid = oracle_ntu.well_formed(data)
     if x is None and not valid:
         return said

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from oracle_msagcn import (
+from fills import fill_input, fill_msagcn
+
+from msagcn.models.literal_msagcn import (
     NTU_INWARD,
     NTU_OUTWARD,
     UCLA_INWARD,
     UCLA_OUTWARD,
     LiteralMSAGCN,
-    fill_input,
-    fill_state_dict,
 )
 
 GOLDEN = Path(__file__).resolve().parents[2] / 'shared' / 'golden'
@@ -159,8 +159,8 @@ GRADS = (
 def test_file_free_fill(name):
     shape = SHAPES[name]
     net = LiteralMSAGCN(**shape).double()
-    net.load_state_dict(fill_state_dict(net.state_dict()), strict=True)
-    x = fill_input(2, shape['T'], shape['V'], shape['M'])
+    net.load_state_dict(fill_msagcn(net.state_dict()), strict=True)
+    x = fill_input(2, 3, shape['T'], shape['V'], shape['M'])
 
     net.eval()
     with torch.no_grad():

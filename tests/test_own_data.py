@@ -85,7 +85,7 @@ def test_from_files_to_a_trained_network(mine, tmp_path, capsys):
         == 0
     )
     run = tmp_path / 'runs/msg3d-mine-custom-joint-s1'
-    metrics = read_json(run / 'done.json')
+    metrics = read_json(tmp_path / f'reports/runs/{run.name}/metrics.json')
     # chance is 33
     assert metrics['n_test'] == 18 and metrics['top1'] >= 60 and metrics['val_top1'] is None
     weights = run / 'weights.safetensors'

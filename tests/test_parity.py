@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import SHARED, need
-from oracle_msagcn import LiteralMSAGCN, fill_input, fill_state_dict
+from fills import fill_input, fill_msagcn
 from safetensors.torch import load_file, save_file
 from test_oracle import FILL, GRADS, SHAPES, is_dead, rel, total_norm
 
@@ -17,6 +17,7 @@ from msagcn.core import MsagcnError
 from msagcn.data.skeleton import NTU25, UCLA20
 from msagcn.fast.lean import LEAN, exchange
 from msagcn.foreign.msagcn import from_release, load_release, release_names
+from msagcn.models.literal_msagcn import LiteralMSAGCN
 from msagcn.models.msagcn import MSAGCN, calibrate
 from msagcn.models.msg3d import MSG3D
 
@@ -43,7 +44,7 @@ def pair(width=80, classes=None, T=None, M=None, skeleton='ntu', context='batch'
     "The literal network and ours with the weights of the file-free fill, float64."
     shape = SHAPES[skeleton] | {k: v for k, v in dict(num_classes=classes, T=T, M=M).items() if v}
     literal = LiteralMSAGCN(**shape, width=width).double()
-    literal.load_state_dict(fill_state_dict(literal.state_dict()))
+    literal.load_state_dict(fill_msagcn(literal.state_dict()))
     ours = MSAGCN(
         shape['num_classes'],
         SKELETON[skeleton],
@@ -120,7 +121,7 @@ def test_golden_files(name, table=LEAN):
 @pytest.mark.parametrize('name', SHAPES)
 def test_file_free_fill(name, table=LEAN):
     shape, (_, model) = SHAPES[name], pair(skeleton=name, table=table)
-    x = fill_input(2, shape['T'], shape['V'], shape['M'])
+    x = fill_input(2, 3, shape['T'], shape['V'], shape['M'])
     logits, seen = watched_forward(model.eval(), x)
 
     def stats(a):
@@ -170,7 +171,7 @@ def test_literal_network_at_other_sizes(size, table=LEAN):
     literal, ours = pair(**size, table=table)
     V = SHAPES[size['skeleton']]['V']
     x = (
-        fill_input(3, size['T'], V, size['M'])
+        fill_input(3, 3, size['T'], V, size['M'])
         + 0.3
         * torch.randn(
             3, 3, size['T'], V, size['M'], generator=torch.Generator().manual_seed(1)
@@ -242,7 +243,7 @@ def test_a_training_step_of_msg3d_is_one_graph():
 
 
 def clips(n):
-    return fill_input(n, 52, 20, 1) * torch.linspace(0.5, 1.5, n).double().view(-1, 1, 1, 1, 1)
+    return fill_input(n, 3, 52, 20, 1) * torch.linspace(0.5, 1.5, n).double().view(-1, 1, 1, 1, 1)
 
 
 @torch.no_grad()

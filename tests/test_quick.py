@@ -8,7 +8,7 @@ import pytest
 import test_parity
 import torch
 from conftest import SHARED, need
-from oracle_msagcn import fill_input
+from fills import fill_input
 from safetensors.torch import load_file
 from test_oracle import SHAPES, rel
 
@@ -52,7 +52,7 @@ def test_golden_files(name):
 @pytest.mark.parametrize('threads', [1, 3])
 def test_literal_network_at_other_sizes(size, threads):
     literal, ours = test_parity.pair(**size)
-    x = fill_input(3, size['T'], SHAPES[size['skeleton']]['V'], size['M'])
+    x = fill_input(3, 3, size['T'], SHAPES[size['skeleton']]['V'], size['M'])
     had = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -92,7 +92,8 @@ def progress():
 kills = []
 for steps, delay in waits:
     was, status = attempt(argv, steps, delay)
-    kills.append(dict(signal=was, status=status, progress=progress(), done=Path(runs, 'done.json').exists()))
+    done = Path(runs, 'weights.safetensors').exists()  # the last file of a run
+    kills.append(dict(signal=was, status=status, progress=progress(), done=done))
 print(json.dumps(dict(kills=kills, last=attempt(argv))))
 """
 

@@ -153,7 +153,7 @@ def test_a_training_that_was_too_short_is_reported(reach, tmp_path, capsys, mode
     told = pairs(benchmark='reach', model=model, width=40, steps=3, warmup_steps=1, frames=8, **at)
     assert main(['train', '-f', 'params/custom.yaml', *told, '--no-notebook']) == 0
     said = capsys.readouterr().out
-    m = read_json(next((tmp_path / 'runs').glob('*/done.json')))
+    m = read_json(next((tmp_path / 'reports/runs').glob('*/metrics.json')))
     assert m['train_top1'] < 90 and (
         m['n_train'],
         m['majority_top1'],

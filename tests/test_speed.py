@@ -9,7 +9,6 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import ROOT
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
@@ -17,8 +16,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from msagcn.bench.contenders import Work, literal_network, our_network
 from msagcn.bench.interleaved import alternate
 from msagcn.native import can_compile
-
-pytestmark = pytest.mark.alone
 
 
 class BytesMoved(TorchDispatchMode):
@@ -52,10 +49,7 @@ WORK = {  # a small step of NTU; what ours does less of, and by which factor at 
 @pytest.mark.parametrize('name', WORK)
 def test_a_step_has_less_work(name, capsys):
     size, of_what, wanted = WORK[name]
-    ours, literal = (
-        counted(Work('train', name, by, literal_dir=str(ROOT / 'tests'), **size))
-        for by in ('ours', 'literal')
-    )
+    ours, literal = (counted(Work('train', name, by, **size)) for by in ('ours', 'literal'))
     ratio = {k: literal[k] / ours[k] for k in ours}
     with capsys.disabled():
         print(f'\n{name}: literal by ours: {ratio}')
@@ -66,10 +60,7 @@ def test_a_step_has_less_work(name, capsys):
     'name, size', [('msagcn', dict(batch=16)), ('msg3d', dict(batch=8, frames=100))]
 )
 def test_a_step_takes_less_memory(name, size, capsys):
-    works = [
-        Work('train', name, by, threads=2, literal_dir=str(ROOT / 'tests'), **size)
-        for by in ('ours', 'literal')
-    ]
+    works = [Work('train', name, by, threads=2, **size) for by in ('ours', 'literal')]
     ours, literal = alternate(works, 1)
     assert not ours.why and not literal.why
     memory = ours.mib / literal.mib
@@ -81,11 +72,12 @@ def test_a_step_takes_less_memory(name, size, capsys):
     assert memory < 0.7 or math.isnan(memory)  # it is read from /proc
 
 
+@pytest.mark.alone
 def test_a_compiled_step_is_faster_still(capsys):
     if not can_compile():
         pytest.skip('no C++ compiler')
     works = [
-        Work('train', by=by, mode=mode, threads=2, literal_dir=str(ROOT / 'tests'))
+        Work('train', by=by, mode=mode, threads=2)
         for by, mode in (('ours', 'compile'), ('literal', 'eager'))
     ]
     for attempt in range(3):
@@ -104,7 +96,7 @@ def test_a_compiled_step_is_faster_still(capsys):
 
 def test_a_recomputing_step_takes_a_quarter_of_the_memory(capsys):
     works = [
-        Work('train', by=by, mode=mode, threads=2, literal_dir=str(ROOT / 'tests'))
+        Work('train', by=by, mode=mode, threads=2)
         for by, mode in (('ours', 'recompute'), ('literal', 'eager'))
     ]
     ours, literal = alternate(works, 1)

@@ -154,7 +154,6 @@ def test_there_are_text_parameters():
         'run',
         'file',
         'page',
-        'literal_dir',
     } <= {n for _, n in FREE}
     assert not {'recipe', 'benchmark', 'device', 'stream', 'model'} & {n for _, n in FREE}
 

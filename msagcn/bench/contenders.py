@@ -8,7 +8,6 @@ __all__ = ['SHAPES', 'REFERENCES', 'wait_for', 'Work', 'our_network', 'literal_n
 
 # %% ../../nbs/bench/10_contenders.ipynb #b62b078e
 import importlib
-import importlib.util
 import sys
 import time
 from dataclasses import dataclass
@@ -29,6 +28,14 @@ from ..fast.predict import quick
 from ..feeds.feeds import batch as feed_batch
 from ..feeds.feeds import fed_store
 from ..models.graph import diameter
+from msagcn.models.literal_msagcn import (
+    NTU_INWARD,
+    NTU_OUTWARD,
+    UCLA_INWARD,
+    UCLA_OUTWARD,
+    LiteralMSAGCN,
+)
+from ..models.literal_msg3d import LiteralMSG3D
 from ..models.msagcn import MSAGCN
 from ..models.msg3d import MSG3D
 from ..native import compiled_code, library
@@ -75,7 +82,6 @@ class Work:
     threads: int = 0  # 0: PyTorch's own number
     optimiser: bool = False  # a training step ends with the optimiser's step
     turn: float = 0.5  # seconds
-    literal_dir: str = 'tests'
 
     @property
     def clip(self) -> tuple[int, int, int, int]:
@@ -98,29 +104,21 @@ def our_network(w: Work) -> nn.Module:
     return exchange(model, LEAN)
 
 
-def _imported(path: Path):
-    "The module in a file that is on no import path."
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+_PAIRS = dict(
+    ntu=dict(inward=NTU_INWARD, outward=NTU_OUTWARD),
+    nw_ucla=dict(inward=UCLA_INWARD, outward=UCLA_OUTWARD),
+)
 
 
 def literal_network(w: Work) -> nn.Module:
-    "The literal form of a network, from `literal_dir`."
+    "The literal form of a network."
     _, T, V, M = w.clip
     classes, skeleton = SHAPES[w.shape][:2]
-    path = Path(w.literal_dir) / f'oracle_{w.model}.py'
-    if not path.exists():
-        raise MsagcnError(f'literal_dir: {path}: no such file; it is in the source checkout')
-    oracle = _imported(path)
     width = dict(width=w.width) if w.width else {}
     if w.model == 'msg3d':
         scales = diameter(skeleton) + 1
-        return oracle.LiteralMSG3D(classes, skeleton.inward, V, M, scales, **width)
-    name = dict(ntu='NTU', nw_ucla='UCLA')[w.shape]
-    inward, outward = (getattr(oracle, f'{name}_{way}WARD') for way in ('IN', 'OUT'))
-    return oracle.LiteralMSAGCN(classes, V, T, M, inward, outward, **width)
+        return LiteralMSG3D(classes, skeleton.inward, V, M, K=scales, **width)
+    return LiteralMSAGCN(classes, V, T, M, **_PAIRS[w.shape], **width)
 
 # %% ../../nbs/bench/10_contenders.ipynb #ae394c9d
 _GRAPH = dict(graph='graph.ntu_rgb_d.Graph', graph_args=dict(labeling_mode='spatial'))

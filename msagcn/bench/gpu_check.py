@@ -219,17 +219,16 @@ def clean(device) -> None:
 class Checks:
     "The sections of the script, on a device."
 
-    def __init__(self, report: Report, device, literal_dir: str, golden_dir: str):
+    def __init__(self, report: Report, device, golden_dir: str):
         self.report, self.device = report, device
-        self.literal_dir, self.golden_dir = literal_dir, golden_dir
+        self.golden_dir = golden_dir
         self.table, self.batches = gpu.GPU, dict(ntu=128, nw_ucla=64)
 
     def step(self, shape: str, kind: str, by: str = 'kernels') -> Step:
         "A step of the network by kernels, by PyTorch's operations, or of the literal form."
         with seeded(0, 'network'):
             if by == 'literal':
-                work = Work('train', by='literal', shape=shape, literal_dir=self.literal_dir)
-                model = literal_network(work)
+                model = literal_network(Work('train', by='literal', shape=shape))
             else:
                 model = network(shape)
         if by != 'literal':
@@ -345,7 +344,6 @@ def _parser():
     add('--count', metavar='CSV', help='write what steps start, counted without a GPU')
     add('--seconds', type=float, default=175, help='for all together')
     add('--out', default=os.environ.get('OUT', '.'), help='a folder for gpu_check.json')
-    add('--literal', default='tests', help='the folder of the literal form')
     add('--golden', default='shared/golden', help='the folder of golden numbers')
     return p
 
@@ -378,7 +376,7 @@ def run_checks(a: argparse.Namespace) -> None:
         device=torch.cuda.get_device_name() if device == 'cuda' else 'cpu',
     )
     report.add('machine', 'versions', versions)
-    checks = Checks(report, device, a.literal, a.golden)
+    checks = Checks(report, device, a.golden)
     named = [('time', checks.timings), ('check', checks.checks)]
     wanted = [part for name, part in named if a.only in (None, name)]
     for part in [checks.tiny] if a.tiny else wanted:

@@ -53,10 +53,7 @@ class BenchParameters(Parameters):
     threads: Annotated[int, Field(ge=0)] = Field(
         0, description="of the processor; 0: PyTorch's own number"
     )
-    literal_dir: str = Field(
-        'tests',
-        description='with the literal forms `oracle_msagcn.py` and `oracle_msg3d.py`; empty: without them',
-    )
+    literal: bool = Field(True, description='compare with the literal forms of both networks')
     reference_dirs: list[str] = Field(
         [], description="checkouts of other programs: MSA-GCN's release, MS-G3D, CTR-GCN"
     )
@@ -82,6 +79,5 @@ def work_of(p: BenchParameters, task: str, model: str, batch: int, **more) -> Wo
         threads=p.threads,
         optimiser=p.optimiser and task == 'train',
         turn=p.turn,
-        literal_dir=p.literal_dir,
         **more,
     )

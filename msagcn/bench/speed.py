@@ -39,7 +39,7 @@ def _others(p: BenchParameters, model: str) -> list[str]:
     "With whom a model is compared: the literal form, and checkouts where NTU has its own sizes."
     own_sizes = p.shape == 'ntu' and not (p.frames or p.width)
     checkouts = [d for d in p.reference_dirs if model in known_reference(d)[1] and own_sizes]
-    return (['literal'] if p.literal_dir else []) + checkouts
+    return (['literal'] if p.literal else []) + checkouts
 
 
 def _works(p: BenchParameters, task: str, model: str, batch: int) -> list[Work]:
@@ -51,7 +51,7 @@ def _works(p: BenchParameters, task: str, model: str, batch: int) -> list[Work]:
     modes, others = _modes(p, task, model), _others(p, model)
     works = [work(mode=m, precision=q) for q in p.precisions for m in modes]
     works += [work(by=o, precision=q) for o in others for q in p.precisions]
-    if task == 'train' and p.literal_dir and pick_device(p.device).type == 'cpu':
+    if task == 'train' and p.literal and pick_device(p.device).type == 'cpu':
         works.append(work(by='literal', precision=p.precisions[0], mode='keep_memory'))
     return works
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core import MsagcnError, read_json
+from ..core import MsagcnError, read_json, reading
 from .detections import Person, check_span, numbered_names, person_from
 from .skeleton import Skeleton
 
@@ -357,10 +357,8 @@ def _people_in_file(path) -> list:
 
 def _folder(path) -> list[tuple[int, list]]:
     "Number and people of each frame of a folder."
-    try:
+    with reading(path):
         files = {f.stem: f for f in frame_files(path)}
-    except OSError as e:
-        raise MsagcnError(f'{path}: cannot read ({e.strerror or e})') from e
     if not files:
         raise MsagcnError(f'{path}: a folder without JSON files of frames')
     numbers, numbered = numbered_names(list(files))

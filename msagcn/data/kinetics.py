@@ -220,7 +220,7 @@ def _clip(video: tuple[RawFile, str, int]) -> np.ndarray | Bad:
             )
         return x
     except BadFile as e:
-        return Bad(e.cause, str(e))
+        return Bad(e.kind, str(e))
 
 
 def _write_clips(writer: ClipWriter, progress: Progress, videos, processes: int) -> None:

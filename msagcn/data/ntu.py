@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SPLITS', 'EXPECTED', 'PARTS', 'parse_name', 'check_split', 'missing_names', 'choose', 'checkpoints', 'likely_cause',
-           'write_clips', 'check_any_clip', 'finish_ntu', 'prepare_ntu']
+           'write_clips', 'check_any_clip', 'finish_ntu', 'prepare_files', 'prepare_ntu']
 
 # %% ../../nbs/data/29_ntu.ipynb #0449813c
 import re
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import __version__
-from ..core import MsagcnError, Progress, content_hash
+from ..core import MsagcnError, Progress, content_hash, reading
 from .clip_writer import ClipWriter, is_prepared
 from .ntu_actors import MIN_FRAMES, actors, clip_of, denoise, slots_of
 from .ntu_text import read_skeleton
@@ -68,10 +68,8 @@ def missing_names(
     path,  # text, a name to a line; lines of another form are headings
 ) -> set[str]:
     "The clips that the data set's authors list as missing or incomplete."
-    try:
+    with reading(path):
         words = Path(path).read_text(encoding='utf-8', errors='replace').split()
-    except OSError as e:
-        raise MsagcnError(f'{path}: cannot read ({e.strerror or e})') from e
     names = {n for w in words if _NAME.fullmatch(n := w.removesuffix('.skeleton'))}
     if not names:
         raise MsagcnError(
@@ -143,7 +141,7 @@ def _clip(
         )
         return clip_of(x, pad_actor, file.where), facts
     except BadFile as e:
-        return Bad(e.cause, str(e))
+        return Bad(e.kind, str(e))
 
 # %% ../../nbs/data/29_ntu.ipynb #9addbba6
 EXPECTED = {
@@ -302,7 +300,44 @@ def finish_ntu(
         refused=refused,
     )
 
+# %% ../../nbs/data/29_ntu.ipynb #36ef4fe8
+def prepare_files(
+    source,  # a folder, a zip, or a list of these
+    folder,  # where the prepared data set is written
+    benchmark: str,  # 'ntu60' or 'ntu120'
+    split: str,
+    read,  # of one file: a clip (T, 2, 25, 3) and facts, or `Bad`; see `map_files`
+    count,  # rows, refused files, benchmark, split: checkpoints, see `checkpoints`
+    feed: str,
+    settings: dict,  # of this way to prepare, recorded; with others everything is prepared anew
+    processes: int = 0,  # by default one for each core, and no more than are worth starting
+    missing='',  # the authors' list of files to leave out
+    storage: str = 'float32',  # or 'float16'
+) -> Path:  # of the manifest
+    "Prepare raw files by any way to read one; a finished preparation is kept, a stopped one is resumed."
+    check_split(benchmark, split)
+    found = raw_files(source)
+    on_list = missing_names(missing) if missing else set()
+    files, refused = choose(found, benchmark, split, on_list)
+    if not files:
+        why = f'; {len(found)} are there, {refused[0]["line"]}' if refused else ''
+        raise MsagcnError(f'{source}: no .skeleton files of {benchmark} in it{why}')
+    of = dict(version=__version__, benchmark=f'{benchmark}_{split}', **settings, storage=storage)
+    of['files'] = content_hash(*map(str, files), *(r['line'] for r in refused))
+    if is_prepared(folder, of):
+        return Path(folder) / 'manifest.json'
+    with (
+        ClipWriter(folder, (2, NTU25.V, 3), storage, of) as w,
+        Progress(len(files), 'reading', len(w)) as bar,
+    ):
+        write_clips(w, bar, files, read, benchmark, split, processes)
+        refused += [r for r in w.rows if 'cause' in r]
+        check_any_clip(w, source, len(files), refused)
+        table = count(w.rows, refused, benchmark, split)
+        notes = settings | dict(missing_list=bool(missing))
+        return finish_ntu(w, benchmark, split, feed, table, refused, **notes)
 
+# %% ../../nbs/data/29_ntu.ipynb #5b3361ce
 def prepare_ntu(
     source,  # a folder, a zip, or a list of these
     folder,  # where the prepared data set is written
@@ -314,32 +349,19 @@ def prepare_ntu(
     storage: str = 'float32',  # or 'float16'
 ) -> Path:  # of the manifest
     "Read and prepare the raw files; a finished preparation is kept, a stopped one is resumed."
-    check_split(benchmark, split)
     if pad_actor not in ('', 'zero', 'copy'):
         raise MsagcnError(f"pad_actor: '{pad_actor}' is not one of zero, copy")
     pad_actor = pad_actor or ('zero' if benchmark == 'ntu60' else 'copy')
-    found = raw_files(source)
-    on_list = missing_names(missing) if missing else set()
-    files, refused = choose(found, benchmark, split, on_list)
-    if not files:
-        why = f'; {len(found)} are there, {refused[0]["line"]}' if refused else ''
-        raise MsagcnError(f'{source}: no .skeleton files of {benchmark} in it{why}')
-    of = dict(
-        version=__version__,
-        benchmark=f'{benchmark}_{split}',
-        pad_actor=pad_actor,
+    return prepare_files(
+        source,
+        folder,
+        benchmark,
+        split,
+        read=partial(_clip, pad_actor),
+        count=checkpoints,
+        feed='ctr_gcn',
+        settings=dict(pad_actor=pad_actor),
+        processes=processes,
+        missing=missing,
         storage=storage,
-        files=content_hash(*map(str, files), *(r['line'] for r in refused)),
     )
-    if is_prepared(folder, of):
-        return Path(folder) / 'manifest.json'
-    with (
-        ClipWriter(folder, (2, NTU25.V, 3), storage, of) as w,
-        Progress(len(files), 'reading', len(w)) as bar,
-    ):
-        write_clips(w, bar, files, partial(_clip, pad_actor), benchmark, split, processes)
-        refused += [r for r in w.rows if 'cause' in r]
-        check_any_clip(w, source, len(files), refused)
-        table = checkpoints(w.rows, refused, benchmark, split)
-        notes = dict(pad_actor=pad_actor, missing_list=bool(missing))
-        return finish_ntu(w, benchmark, split, 'ctr_gcn', table, refused, **notes)

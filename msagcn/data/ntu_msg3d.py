@@ -12,21 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import __version__
-from ..core import MsagcnError, Progress, content_hash
-from .clip_writer import ClipWriter, is_prepared
-from msagcn.data.ntu import (
-    EXPECTED,
-    PARTS,
-    check_any_clip,
-    check_split,
-    choose,
-    finish_ntu,
-    missing_names,
-    write_clips,
-)
+from .ntu import EXPECTED, PARTS, prepare_files
 from .ntu_text import coordinates, read_frames
-from .raw_files import Bad, BadFile, RawFile, raw_files
+from .raw_files import Bad, BadFile, RawFile
 from .rotations import rotation_to
 from .skeleton import NTU25
 
@@ -122,7 +110,7 @@ def _clip(file: RawFile) -> tuple[np.ndarray, dict] | Bad:
     try:
         return clip_of(file.read(), file.where), {}
     except BadFile as e:
-        return Bad(e.cause, str(e))
+        return Bad(e.kind, str(e))
 
 # %% ../../nbs/data/30_ntu_msg3d.ipynb #a63a6b96
 def _checkpoints(rows, refused, benchmark, split) -> list[list]:
@@ -148,29 +136,16 @@ def prepare_msg3d_ntu(
     storage: str = 'float32',  # or 'float16'
 ) -> Path:  # of the manifest
     "Read and prepare the raw files; a finished preparation is kept, a stopped one is resumed."
-    check_split(benchmark, split)
-    found = raw_files(source)
-    on_list = missing_names(missing) if missing else set()
-    files, refused = choose(found, benchmark, split, on_list)
-    if not files:
-        why = f'; {refused[0]["line"]}' if refused else ''
-        raise MsagcnError(f'{source}: no .skeleton files of {benchmark} in it{why}')
-    of = dict(
-        version=__version__,
-        benchmark=f'{benchmark}_{split}',
-        pipeline='msg3d',
+    return prepare_files(
+        source,
+        folder,
+        benchmark,
+        split,
+        read=_clip,
+        count=_checkpoints,
+        feed='whole',
+        settings=dict(pipeline='msg3d'),
+        processes=processes,
+        missing=missing,
         storage=storage,
-        files=content_hash(*map(str, files), *(r['line'] for r in refused)),
     )
-    if is_prepared(folder, of):
-        return Path(folder) / 'manifest.json'
-    with (
-        ClipWriter(folder, (2, NTU25.V, 3), storage, of) as w,
-        Progress(len(files), 'reading', len(w)) as bar,
-    ):
-        write_clips(w, bar, files, _clip, benchmark, split, processes)
-        refused += [r for r in w.rows if 'cause' in r]
-        check_any_clip(w, source, len(files), refused)
-        table = _checkpoints(w.rows, refused, benchmark, split)
-        notes = dict(pipeline='msg3d', missing_list=bool(missing))
-        return finish_ntu(w, benchmark, split, 'whole', table, refused, **notes)

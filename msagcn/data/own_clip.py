@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core import MsagcnError
+from ..core import MsagcnError, reading
 from .detections import in_slots
 from .estimators import read_people
 from .missing import Missing, Reading, fill, in_order, with_nan
@@ -74,14 +74,12 @@ def _from_numpy(path, skeleton, channels, persons, axes):
 
 def csv_rows(path) -> list[tuple[int, list[str]]]:
     "Line number and cells of each row, all equally long; the first row is the header."
-    try:
-        with open(path, newline='', encoding='utf-8-sig') as f:
-            reader = csv.reader(f)
-            rows = [(reader.line_num, r) for r in reader if any(c.strip() for c in r) or len(r) > 1]
-    except OSError as e:
-        raise MsagcnError(f'{path}: cannot read ({e.strerror or e})') from e
-    except (csv.Error, ValueError) as e:
-        raise MsagcnError(f'{path}: not CSV ({e})') from e
+    with (
+        reading(path, 'CSV', csv.Error, ValueError),
+        open(path, newline='', encoding='utf-8-sig') as f,
+    ):
+        reader = csv.reader(f)
+        rows = [(reader.line_num, r) for r in reader if any(c.strip() for c in r) or len(r) > 1]
     if not rows:
         raise MsagcnError(f'{path}: empty file')
     for line, r in rows:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from ..core import MsagcnError, check_keys
+from ..core import MsagcnError, check_keys, reading
 from .missing import FILLS, RULES, Reading, axes_from
 from .skeleton import SKELETONS, Skeleton, tree_skeleton
 
@@ -132,14 +132,8 @@ _AsTyped.add_implicit_resolver(
 
 def _load(path) -> dict:
     "The YAML's keys and values."
-    try:
+    with reading(path, 'YAML', yaml.YAMLError, ValueError, RecursionError):
         d = yaml.load(path.read_text(encoding='utf-8'), _AsTyped)
-    except OSError as e:
-        raise MsagcnError(f'{path}: cannot read ({e.strerror or e})') from e
-    except MsagcnError as e:
-        raise MsagcnError(f'{path}: {e}') from None
-    except (yaml.YAMLError, ValueError, RecursionError) as e:
-        raise MsagcnError(f'{path}: not YAML ({" ".join(str(e).split())})') from e
     if not isinstance(d, dict):
         raise MsagcnError(f"{path}: not a description; it has lines such as 'joints: coco17'")
     return d

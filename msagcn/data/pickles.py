@@ -13,7 +13,7 @@ import re
 import numpy as np
 import torch
 
-from ..core import MsagcnError
+from ..core import MsagcnError, reading
 
 # %% ../../nbs/data/14_pickles.ipynb #27c13bf7
 class _Admitted:
@@ -229,20 +229,15 @@ def restricted_load(
 
     `MsagcnError` for one that refers to anything but data, before any of it has an effect.
     """
-    try:
-        with open(path, 'rb') as f:
-            if not f.peek(1):
-                raise MsagcnError(f'{path}: empty file')
-            try:
-                return _settle(_Unpickler(f).load(), {})
-            except MsagcnError as e:
-                raise MsagcnError(f'{path}: {e}') from None
-            except OSError:
-                raise
-            except Exception as e:
-                raise MsagcnError(f'{path}: {_why_unreadable(e)}') from e
-    except OSError as e:
-        raise MsagcnError(f'{path}: cannot read ({e.strerror or e})') from e
+    with reading(path), open(path, 'rb') as f:
+        if not f.peek(1):
+            raise MsagcnError('empty file')
+        try:
+            return _settle(_Unpickler(f).load(), {})
+        except (MsagcnError, OSError):
+            raise
+        except Exception as e:
+            raise MsagcnError(_why_unreadable(e)) from e
 
 
 def _why_unreadable(e: Exception) -> str:

@@ -26,9 +26,9 @@ from ..core import MsagcnError
 class BadFile(MsagcnError):
     "A raw file that gives no clip: the kind of cause in a word or two, and the message."
 
-    def __init__(self, cause: str, line: str):
+    def __init__(self, kind: str, line: str):
         super().__init__(line)
-        self.cause = cause
+        self.kind = kind
 
 # %% ../../nbs/data/09_raw_files.ipynb #7e45c000
 _UNREADABLE = (

@@ -19,12 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..core import MsagcnError, Progress, machine, read_json, seeded_generator
+from ..core import MsagcnError, Progress, machine, seeded_generator
 from ..data.clips import load_clips
 from ..data.skeleton import skeleton_from
 from .parameters import AblateParameters
 from .reading import read_parameters, read_values, read_yaml
-from .results import append_row, costs, read_table
+from .results import append_row, costs
 from .run import train
 from .train_parameters import PLACES, TrainParameters, usual_parameters
 from .values import read_list, read_whole
@@ -229,16 +229,14 @@ def measure_costs(runs: list[TrainParameters]) -> None:
 
 # %% ../../nbs/experiments/26_ablation.ipynb #42001f16
 def recorded(p: TrainParameters) -> bool:
-    "Whether a run has its row and its metrics; other parameters of that name are an error."
-    file = Path(p.reports_dir) / 'runs' / p.run_id / 'metrics.json'
-    table = read_table(Path(p.reports_dir) / 'results.csv', p.benchmark)
-    if not (file.exists() and len(table) and p.run_id in set(table.run_id)):
+    "Whether a run has a record; other parameters of that name are an error."
+    if not p.folder.metrics.exists():
         return False
-    existing = usual_parameters() | read_json(file)
+    existing = usual_parameters() | p.folder.read()
     for k, v in p.model_dump(exclude=PLACES).items():
         if existing[k] != v:
             raise MsagcnError(
-                f'{file}: this run has {k}={existing[k]!r}, the grid says {v!r}; '
+                f'{p.folder.metrics}: this run has {k}={existing[k]!r}, the grid says {v!r}; '
                 'give the variant another name'
             )
     return True

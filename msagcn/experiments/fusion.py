@@ -14,6 +14,7 @@ import pandas as pd
 
 from ..core import MsagcnError, read_json
 from .parameters import FuseParameters
+from .records import RunFolder, folder_of
 from .results import append_row, data_note
 from msagcn.training.evaluate import (
     Scores,
@@ -39,13 +40,13 @@ def runs_to_fuse(p: FuseParameters) -> list[str]:
     return p.runs or [f'{p.model}-{p.benchmark}-{p.recipe}-{s}-s{p.seed}' for s in p.streams]
 
 
-def _folders(p: FuseParameters) -> dict[str, Path]:  # run -> its folder
-    return {r: Path(p.reports_dir) / 'runs' / r for r in runs_to_fuse(p)}
+def _folders(p: FuseParameters) -> dict[str, RunFolder]:
+    return {r: folder_of(r, p.reports_dir) for r in runs_to_fuse(p)}
 
 
 def fused_scores(p: FuseParameters, weights: str) -> Scores:  # weights as in the table, '1 0.5'
     "The fused scores of the test clips."
-    scores = {r: load_scores(f / 'test_scores.npz') for r, f in _folders(p).items()}
+    scores = {r: load_scores(f.scores('test')) for r, f in _folders(p).items()}
     names, labels, stack = align(scores)
     return Scores(names, labels, fuse(stack, [float(w) for w in weights.split()]))
 
@@ -86,9 +87,10 @@ def _read_runs(p: FuseParameters) -> tuple[dict[str, dict], str]:
             f'runs: 2 to {MOST_FUSED} different ones can be fused, not {len(folders)}'
         )
     for folder in folders.values():
-        if not (folder / 'metrics.json').exists():
-            raise MsagcnError(f'{folder.absolute()}: this run is not finished; train it first')
-    runs = {r: read_json(f / 'metrics.json') for r, f in folders.items()}
+        if not folder.metrics.exists():
+            record = folder.record.absolute()
+            raise MsagcnError(f'{record}: this run is not finished; train it first')
+    runs = {r: f.read() for r, f in folders.items()}
     names = ', '.join(runs)
     try:
         data_hash = _each(runs, 'data_hash')
@@ -106,8 +108,10 @@ def _read_runs(p: FuseParameters) -> tuple[dict[str, dict], str]:
 
 def _read_scores(p: FuseParameters, runs: dict[str, dict]) -> _Together:
     folders = _folders(p).values()
-    _, val_labels, val = align({str(f): load_scores(f / 'val_scores.npz') for f in folders})
-    names, labels, test = align({str(f): load_scores(f / 'test_scores.npz') for f in folders})
+    held_out = {str(f.record): load_scores(f.scores('val')) for f in folders}
+    _, val_labels, val = align(held_out)
+    tested = {str(f.record): load_scores(f.scores('test')) for f in folders}
+    names, labels, test = align(tested)
     return _Together(
         runs=runs, val=val, val_labels=val_labels, test=test, names=names, labels=labels
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core import MsagcnError
+from ..core import MsagcnError, reading
 from ..data.annotation import pre_normalise_3d
 from ..data.kinetics import read_video
 from ..data.missing import Reading, fill, reading_from
@@ -26,10 +26,8 @@ from ..data.skeleton import NTU25, Skeleton, skeleton_from
 
 # %% ../../nbs/experiments/11_raw_clip.ipynb #3db2aa8a
 def _bytes(path) -> bytes:
-    try:
+    with reading(path):
         return Path(path).read_bytes()
-    except OSError as e:
-        raise MsagcnError(f'{path}: cannot read ({e.strerror or e})') from e
 
 
 def _as_ctr_gcn(about: dict) -> bool:

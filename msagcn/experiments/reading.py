@@ -18,7 +18,7 @@ from typing import Literal, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from ..core import MsagcnError, check_keys
+from ..core import MsagcnError, check_keys, reading
 from .values import as_text, read_value
 
 # %% ../../nbs/experiments/06_reading.ipynb #248dc672
@@ -172,14 +172,8 @@ class _AsWritten(yaml.SafeLoader):
 
 def read_yaml(path) -> dict:
     "A parameter file: one mapping, whose values are text, and lists and mappings of text."
-    try:
+    with reading(path, 'YAML', yaml.YAMLError, ValueError, TypeError, RecursionError):
         values = yaml.load(Path(path).read_text(encoding='utf-8'), _AsWritten)
-    except OSError as e:
-        raise MsagcnError(f'{path}: cannot read ({e.strerror or e})') from e
-    except MsagcnError as e:
-        raise MsagcnError(f'{path}: {e}') from None
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as e:
-        raise MsagcnError(f'{path}: not YAML ({" ".join(str(e).split())})') from e
     if not isinstance(values, dict):
         raise MsagcnError(f'{path}: not a mapping of parameters')
     if odd := [k for k in values if not isinstance(k, str)]:

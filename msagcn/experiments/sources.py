@@ -21,6 +21,7 @@ from ..data.nw_ucla import download, read_nw_ucla
 from ..data.synthetic_files import write_synthetic
 from .parameters import PrepareParameters
 from .raw_clip import kinetics_clip, ntu_clip, ucla_clip
+from ..feeds.streams import STREAMS
 
 # %% ../../nbs/experiments/12_sources.ipynb #e12ed9cf
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class DataSet:
     prepare: Callable[[PrepareParameters, Path, Path], Path] | None = None
     npz: str = ''  # NTU: name of the public program's file of arrays
     shares_name: bool = True  # whether it may be made from another program's files, too
+    # (model, streams) that the tables have a row for, whether it was run or not
+    rows: tuple[tuple[str, str], ...] = ()
 
 
 def _read_embedded(p: PrepareParameters, source: Path) -> tuple[Clips, Path]:
@@ -83,7 +86,14 @@ def _is_json_of(name: str) -> Callable[[str, dict], bool]:
     return lambda ending, about: ending == '.json' and about['parameters']['benchmark'] == name
 
 
-def _ucla(name: str, read) -> DataSet:
+# what the papers report: MSA-GCN single streams and three fusions, MS-G3D two streams and their fusion
+_TWO, _FOUR, _SIX = (' '.join(list(STREAMS)[:n]) for n in (2, 4, 6))
+_EACH = tuple(('msagcn', s) for s in STREAMS)
+_OF_MSAGCN = tuple(('msagcn', s) for s in ('joint', _TWO, _FOUR, _SIX))
+_OF_MSG3D = tuple(('msg3d', s) for s in ('joint', 'bone', _TWO))
+
+
+def _ucla(name: str, read, rows=()) -> DataSet:
     "NW-UCLA, or generated files in its form."
     return DataSet(
         is_clip=_is_json_of(name),
@@ -92,6 +102,7 @@ def _ucla(name: str, read) -> DataSet:
         feeds={'nw_ucla': 52},
         read=read,
         shares_name=False,
+        rows=rows,
     )
 
 
@@ -104,11 +115,12 @@ def _ntu(npz: str) -> DataSet:
         feeds={'ctr_gcn': 64, 'whole': 300},
         prepare=_prepare_ntu,
         npz=npz,
+        rows=_OF_MSAGCN + _OF_MSG3D,
     )
 
 
 DATA_SETS = {
-    'nw_ucla': _ucla('nw_ucla', _read_nw_ucla),
+    'nw_ucla': _ucla('nw_ucla', _read_nw_ucla, _EACH + _OF_MSAGCN[1:] + _OF_MSG3D),
     'embedded': _ucla('embedded', _read_embedded),
     'ntu60_xsub': _ntu('NTU60_CS'),
     'ntu60_xview': _ntu('NTU60_CV'),
@@ -120,6 +132,7 @@ DATA_SETS = {
         joints=18,
         feeds={'padded': 300},
         prepare=_prepare_kinetics,
+        rows=_OF_MSG3D,
     ),
 }
 

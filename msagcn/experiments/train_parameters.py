@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from ..core import MsagcnError, pick_device
 from ..data.skeleton import SKELETONS
 from .reading import Parameters
+from .records import RunFolder, folder_of
 from .values import WORD, Benchmark, Count, Device, Model, Share, Stream
 from ..feeds.feeds import FEEDS
 from ..models.msagcn import PARTS
@@ -234,7 +235,7 @@ class TrainParameters(Parameters):
         try:
             pick_device(name)
         except MsagcnError as e:
-            raise ValueError(str(e).removeprefix('device: ')) from None
+            raise ValueError(e.cause) from None
         return name
 
     @property
@@ -242,6 +243,11 @@ class TrainParameters(Parameters):
         "The run's name, and that of its folders."
         recipe = self.recipe.replace('/', '-')
         return f'{self.model}-{self.benchmark}-{recipe}-{self.stream}-s{self.seed}'
+
+    @property
+    def folder(self) -> RunFolder:
+        "Where the files of the run are."
+        return folder_of(self.run_id, self.reports_dir, self.runs_dir)
 
     @property
     def plan(self) -> Plan:

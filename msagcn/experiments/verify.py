@@ -39,6 +39,7 @@ from msagcn.experiments.comparison import (
 from .measures import tested_part
 from .parameters import VerifyParameters
 from .reading import read_parameters
+from .records import RunFolder, folder_of, read_records
 from .results import append_row, data_note
 from .run import fit_part, train
 from .run_folder import commit
@@ -48,21 +49,21 @@ from ..training.checkpoint import read_progress
 from ..training.plan import rounds
 
 # %% ../../nbs/experiments/24_verify.ipynb #729a632d
-def find_run(p: VerifyParameters) -> tuple[Path, dict]:
+def find_run(p: VerifyParameters) -> tuple[RunFolder, dict]:
     "The folder of a recorded run, and its metrics."
-    runs = Path(p.reports_dir) / 'runs'
-    folder = Path(p.run) if (Path(p.run) / 'metrics.json').exists() else runs / p.run
-    if not p.run or not (folder / 'metrics.json').exists():
-        recorded = [f.parent.name for f in runs.glob('*/metrics.json')]
-        near = difflib.get_close_matches(p.run, recorded, 1)
+    folder = RunFolder(Path(p.run))
+    if not p.run or not folder.metrics.exists():
+        folder = folder_of(p.run, p.reports_dir)
+    if not p.run or not folder.metrics.exists():
+        near = difflib.get_close_matches(p.run, read_records(p.reports_dir), 1)
         hint = f'; did you mean {near[0]}?' if near else ''
-        raise MsagcnError(f'{folder}: no recorded run (no metrics.json){hint}')
-    m = read_json(folder / 'metrics.json')
+        raise MsagcnError(f'{folder.record}: no recorded run (no metrics.json){hint}')
+    m = folder.read()
     if missing := [k for k in ('benchmark', 'data_hash', 'machine') if k not in m]:
-        raise MsagcnError(f'{folder}/metrics.json: has no {missing[0]}')
+        raise MsagcnError(f'{folder.metrics}: has no {missing[0]}')
     if m.get('nproc', 1) > 1:
         raise MsagcnError(
-            f'{folder}: was trained by {m["nproc"]} processes; '
+            f'{folder.record}: was trained by {m["nproc"]} processes; '
             'only runs of one process are verified'
         )
     return folder, m
@@ -154,36 +155,38 @@ class Repeated:
     metrics: dict | None = None  # of a whole run
 
 
-def first_steps(q: TrainParameters, clips: Clips, steps: int, folder: Path, m: dict) -> Repeated:
+def first_steps(
+    q: TrainParameters, clips: Clips, steps: int, folder: RunFolder, m: dict
+) -> Repeated:
     "Train the first steps, and compare their losses, and the epochs that ended in them."
     part, why = tested_part(q), ''
     steps_of_epoch = rounds(q.plan, len(split(clips, q.val_subjects)[part]))[1]
     if not m.get('first_losses') and steps < steps_of_epoch:
         steps = steps_of_epoch
         why = f'all {steps} steps, as only epochs are recorded'
-    Path(q.runs_dir).mkdir(parents=True)
+    q.folder.local.mkdir(parents=True)
     store = fed_store(clips, start(pick_device(q.device)), q.feed)
-    fit_part(q, clips, store, part, q.runs_dir, stop=steps)
-    now = read_progress(Path(q.runs_dir) / f'{part}.safetensors')
+    fit_part(q, clips, store, part, stop=steps)
+    now = read_progress(q.folder.checkpoint(part))
     compared = compare_losses(m, now['first_losses'], steps)
     if steps >= steps_of_epoch:
-        epochs = compare_history(folder / 'history.csv', now['history'], steps // steps_of_epoch)
+        epochs = compare_history(folder.history(), now['history'], steps // steps_of_epoch)
         compared += [replace(c, more=why) for c in epochs]
     return Repeated(compared, now['first_losses'][:steps])
 
 
-def whole_run(q: TrainParameters, folder: Path, m: dict) -> Repeated:
+def whole_run(q: TrainParameters, folder: RunFolder, m: dict) -> Repeated:
     "Train all of it, and compare every file that was recorded."
     now = train(q)
-    out = Path(q.reports_dir) / 'runs' / q.run_id
     compared = compare_losses(m, now['first_losses'])
-    for f in ('history.csv', 'val_history.csv'):
+    for name in ('history', 'val_history'):
+        recorded, here = folder.history(name), q.folder.history(name)
         # earlier versions wrote the second even if nobody was held out
-        if (folder / f).exists() and (out / f).exists():
-            compared += compare_history(folder / f, out / f)
-    for f in ('val_scores.npz', 'test_scores.npz'):
-        if (folder / f).exists():
-            compared += compare_scores(folder / f, out / f)
+        if recorded.exists() and here.exists():
+            compared += compare_history(recorded, here)
+    for part in ('val', 'test'):
+        if (recorded := folder.scores(part)).exists():
+            compared += compare_scores(recorded, q.folder.scores(part))
     compared.append(_compare_accuracies(m, now))
     return Repeated(compared, now['first_losses'] or [], now)
 
@@ -259,5 +262,5 @@ def verify(p: VerifyParameters) -> tuple[str, list[Compared], list[str]]:
         device = pick_device(q.device)
         found = _verdict_of(r, m, device)
         if p.record:
-            record(p.reports_dir, folder.resolve().name, r.compared, found)
+            record(p.reports_dir, folder.record.resolve().name, r.compared, found)
         return found, r.compared, circumstances(m, device)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import torch
 
-from ..core import MsagcnError, atomic_write, seeded_generator
+from ..core import MsagcnError, atomic_write, reading, seeded_generator
 from ..data.skeleton import skeleton_from, skeleton_note
 from ..fast.fold import fold
 from ..fast.lean import exchange
@@ -348,10 +348,8 @@ def apart_onnx(
     need_onnx()
     import onnxruntime
 
-    try:
+    with reading(path):
         data = Path(path).read_bytes()
-    except OSError as e:
-        raise MsagcnError(f'{path}: cannot read ({e.strerror or e})') from e
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:

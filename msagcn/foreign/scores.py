@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..core import MsagcnError, read_json
+from ..core import MsagcnError, read_json, reading
 from ..data.pickles import restricted_load
 from ..training.evaluate import Scores, load_scores
 
@@ -153,15 +153,16 @@ def _is_pair(x) -> bool:
     return lists and len(x[0]) == len(x[1])
 
 
+_NO_NPZ = ValueError, AttributeError, EOFError, zipfile.BadZipFile
+
+
 def _npz_labels(path):
     "Names and labels from CTR-GCN's `.npz`, or from a score file of ours."
-    try:
-        with np.load(path, allow_pickle=False) as z:
-            y = z['y_test'] if 'y_test' in z.files else None
-    except OSError as e:
-        raise MsagcnError(f'{path}: cannot read ({e.strerror or e})') from e
-    except (ValueError, AttributeError, EOFError, zipfile.BadZipFile) as e:
-        raise MsagcnError(f'{path}: not an .npz of labels ({e})') from e
+    with (
+        reading(path, 'an .npz of labels', *_NO_NPZ),
+        np.load(path, allow_pickle=False) as z,
+    ):
+        y = z['y_test'] if 'y_test' in z.files else None
     if y is None:
         s = read_scores(path)
         return s.names, s.labels

@@ -16,6 +16,7 @@ from ..core import MsagcnError, write_text
 from ..data.clips import Clips, load_clips
 from ..data.skeleton import Skeleton, skeleton_from
 from ..experiments.parameters import ExploreParameters, UseParameters
+from ..experiments.records import folder_of
 from ..experiments.weights import open_weights
 from ..feeds.feeds import fed_store
 from .explorer_data import explorer_tree, pack
@@ -75,7 +76,7 @@ def weights_of_runs(p: ExploreParameters) -> dict[str, Path]:
     if not p.runs:
         raise MsagcnError('runs: name one or more runs')
     files = [
-        Path(r) if r.endswith(_ENDINGS) else Path(p.runs_dir) / r / 'weights.safetensors'
+        Path(r) if r.endswith(_ENDINGS) else folder_of(r, p.reports_dir, p.runs_dir).weights
         for r in p.runs
     ]
     names = [f.parent.name if f.stem == 'weights' else f.stem for f in files]
@@ -130,7 +131,7 @@ def clips_to_show(p: ExploreParameters, weights: dict[str, Path], clips: Clips) 
 def _recorded_scores(p: ExploreParameters, run: str, clips: Clips) -> Scores | None:
     "Scores of a run in the folder of reports, on test or else held-out clips that are here."
     for part in ('test', 'val'):
-        file = Path(p.reports_dir) / 'runs' / run / f'{part}_scores.npz'
+        file = folder_of(run, p.reports_dir).scores(part)
         if file.exists():
             s = load_scores(file)
             if s.names and set(s.names) <= set(clips.names):

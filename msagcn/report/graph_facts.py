@@ -17,9 +17,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..core import MsagcnError, read_json, write_text
+from ..core import MsagcnError, reading, write_text
 from ..data.clips import Clips
 from ..data.skeleton import Skeleton
+from ..experiments.records import folder_of, read_records
 from ..experiments.train_parameters import PLACES, TrainParameters
 from ..models.graph import hop_distance
 from ..models.msg3d import MSG3D
@@ -65,10 +66,8 @@ def write_facts(path, facts: dict[str, dict[str, pd.DataFrame]]) -> Path:  # run
 def read_facts(path) -> dict[str, dict[str, pd.DataFrame]]:  # run -> fact -> table
     "The tables of a file; a fact that a run does not have in it has no rows."
     texts = ('layer', 'layers', 'subset', 'class', 'joint', 'run')
-    try:
+    with reading(path, 'a table', ValueError):
         t = pd.read_csv(path, dtype={c: str for c in texts})
-    except (ValueError, OSError) as e:
-        raise MsagcnError(f'{path}: cannot read ({str(e).splitlines()[0]})') from e
     if lacking := {'fact', 'run', *(c for f in FACTS.values() for c in f)} - set(t.columns):
         raise MsagcnError(f'{path}: not a file of facts (no column {min(lacking)!r})')
 
@@ -229,7 +228,7 @@ def runs_with_weights(
     """The best run of each network whose weights are here, and those that differ by seed alone.
 
     Best is by held-out accuracy; the best network comes first."""
-    recorded = [read_json(f) for f in sorted(Path(reports_dir).glob('runs/*/metrics.json'))]
+    recorded = read_records(reports_dir).values()
     runs = [
         m
         for m in recorded
@@ -257,7 +256,7 @@ def _but_for_seed(metrics: dict) -> dict:
 
 def weights_file(runs_dir, run: str) -> Path:
     "Where the weights of a run are."
-    return Path(runs_dir) / run / 'weights.safetensors'
+    return folder_of(run, '', runs_dir).weights
 
 
 def find_facts(

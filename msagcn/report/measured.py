@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from ..core import MsagcnError, read_json
-from ..experiments.results import read_table, texts
+from ..experiments.records import folder_of
+from ..experiments.results import data_note, read_table, results, texts
 from ..training.evaluate import Scores, align, fuse, load_scores
 from ..training.statistics import correct, difference_interval, interval, mcnemar, mean_sd
 
@@ -26,7 +27,7 @@ class SeedGroup:
     model: str
     recipe: str
     streams: str
-    rows: pd.DataFrame  # one for each seed, of `results.csv` or `fusion.csv`
+    rows: pd.DataFrame  # one for each seed, of the runs' records or of `fusion.csv`
 
     @property
     def runs(self) -> list[str]:
@@ -46,9 +47,10 @@ class SeedGroup:
 
 
 def runs_on(reports_dir, benchmark: str, ablation: bool = False) -> pd.DataFrame:
-    "Rows of `results.csv`: those of ablations, or all others."
-    t = read_table(Path(reports_dir) / 'results.csv', benchmark)
-    return t[t.recipe.str.startswith('ablation/') == ablation] if len(t) else t
+    "Tested runs on a benchmark, a row for each: those of ablations, or all others."
+    t = results(reports_dir)
+    t = t[t.benchmark == benchmark].reset_index(drop=True)
+    return t[t.recipe.str.startswith('ablation/') == ablation]
 
 
 def fusions_on(reports_dir, benchmark: str) -> pd.DataFrame:
@@ -124,11 +126,11 @@ def correct_by_seed(
     members: list[tuple[list[str], list[float]]],  # for each seed: names of runs, weights
     part: str = 'test',  # or 'val', the clips that are held out
 ) -> tuple[np.ndarray, np.ndarray] | None:  # (seeds, n) of 0 and 1, (n,) whether a clip is clean
-    """Which clips runs, or fusions of runs, answer rightly.
+    """Which clips runs, or fusions of runs, classify correctly.
 
     None where score files are missing, or hold no clips."""
-    folder, seeds = Path(reports_dir) / 'runs', []
-    files = {r: folder / r / f'{part}_scores.npz' for runs, _ in members for r in runs}
+    files = {r: folder_of(r, reports_dir).scores(part) for runs, _ in members for r in runs}
+    seeds = []
     if not members or not all(f.exists() for f in files.values()):
         return None
     for runs, weights in members:
@@ -136,8 +138,8 @@ def correct_by_seed(
         if not len(names):
             return None
         seeds.append(Scores(names, labels, stack[0] if len(runs) == 1 else fuse(stack, weights)))
-    m = read_json(folder / members[0][0][0] / 'metrics.json')
-    note = Path(reports_dir) / 'data' / f'{m["benchmark"]}-{m["data_hash"][:12]}.json'
+    m = folder_of(members[0][0][0], reports_dir).read()
+    note = data_note(reports_dir, m['benchmark'], m['data_hash'])
     return correct(seeds), ~np.isin(np.sort(names), read_json(note)['leaked'])
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..core import MsagcnError, arithmetic, atomic_write
+from ..core import MsagcnError, arithmetic, atomic_write, reading
 from ..distributed.ranks import gather, world
 from ..feeds.feeds import FedStore, batch
 
@@ -100,20 +100,14 @@ def save_scores(path, s: Scores) -> None:
                 np.lib.format.write_array(f, a, allow_pickle=False)
 
 
+_NO_SCORES = ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile
+
+
 def load_scores(path) -> Scores:
     "Read a score file."
-    try:
-        with np.load(path, allow_pickle=False) as z:
-            return Scores(
-                z['names'].tolist(),
-                z['labels'],
-                z['scores'],
-                z['subjects'] if 'subjects' in z.files else None,
-            )
-    except OSError as e:
-        raise MsagcnError(f'{path}: cannot read ({e.strerror or e})') from e
-    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as e:
-        raise MsagcnError(f'{path}: not a score file ({e})') from e
+    with reading(path, 'a score file', *_NO_SCORES), np.load(path, allow_pickle=False) as z:
+        subjects = z['subjects'] if 'subjects' in z.files else None
+        return Scores(z['names'].tolist(), z['labels'], z['scores'], subjects)
 
 # %% ../../nbs/training/10_evaluate.ipynb #c501d532
 def align(
