@@ -148,18 +148,29 @@ def with_something_to_see(cells: list) -> list:
     "Cells without the sections that have code and show nothing; a heading stays for a subsection."
     kept, sections = [], _sections(cells)
     for i, (level, some) in enumerate(sections):
-        code = [c for c in some if c.cell_type == 'code']
         below = []  # cells of its subsections
         for deeper, others in sections[i + 1 :]:
             if deeper <= level:
                 break
             below += others
-        shown = [c for c in code if c.get('outputs')]
-        if shown or not code and (not below or with_something_to_see(below)):
+        code, shown = _code_and_shown(some)
+        code_below, shown_below = _code_and_shown(below)
+        if shown or not (code or code_below):
             kept += some
-        elif any(c.get('outputs') for c in below):
-            kept += some[:1]
+        elif shown_below:
+            kept += [_heading_alone(some[0])] if code else some
     return kept
+
+
+def _heading_alone(cell):
+    "A copy of a Markdown cell that has only its first line."
+    return type(cell)(cell, source=cell.source.splitlines()[0])
+
+
+def _code_and_shown(cells) -> tuple[bool, bool]:
+    "Whether there is code among cells, and whether any of it has shown something."
+    code = [c for c in cells if c.cell_type == 'code']
+    return bool(code), any(c.get('outputs') for c in code)
 
 
 def _ready(nb):
@@ -198,7 +209,7 @@ _CSS = """
 @media screen and (prefers-color-scheme: dark) {
   :root { --page: #16181b; --text: #e4e4e4; --soft: #a8a8a8; --line: #393c41; --strong: #777 }
   :root { --code: #24272b; --link: #86bdf0; --warn: #3d3320; --error: #452828 }
-  :root { --ink: #e4e4e4; --ink2: #b4b4b4; --ink3: #75787d; --blue: #3f9fdc; --violet: #a98be0 }
+  :root { --ink: #e4e4e4; --ink2: #b4b4b4; --ink3: #75787d; --violet: #a98be0 }
   img { background: #fff; padding: 6px; border-radius: 6px }
 }
 * { box-sizing: border-box }
@@ -218,7 +229,8 @@ table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabula
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line) }
 th, td { text-align: left; vertical-align: top }
 th { border-bottom: 2px solid var(--strong) } td.number, th.number { text-align: right }
-td.number { white-space: nowrap } td { overflow-wrap: break-word; max-width: 26rem }
+td.number { white-space: nowrap } td:first-child { min-width: 6rem }
+td { overflow-wrap: break-word; max-width: 26rem }
 .output_stderr pre { background: var(--warn) } .output_error pre { background: var(--error) }
 @media print { body { max-width: none; margin: 0 } .scroll { overflow: visible }
   h2 { break-after: avoid } figure, img, tr { break-inside: avoid } }

@@ -22,7 +22,6 @@ _VARIABLE = {
     '#000000': 'ink',
     **{to_hex(str(g)): 'ink2' for g in (0.3, 0.35, 0.4, 0.5)},
     **{to_hex(str(g)): 'ink3' for g in (0.6, 0.75, 0.8)},
-    '#0072b2': 'blue',
     '#542788': 'violet',
 }
 VECTOR_BYTES = 150_000  # of an SVG; a figure that would be larger becomes a bitmap

@@ -147,9 +147,11 @@ def accuracy_words(
 
 
 def used(name: str) -> str:  # of `best_scores`: '2 joint + 0 bone + 0.5 bone_p5'
-    "A result's name without the streams of weight 0."
-    parts = [part for part in name.split(' + ') if not part.startswith('0 ')]
-    return ' + '.join(parts)
+    "A result's name with its weights, without the streams of weight 0."
+    parts = [part.split() for part in name.split(' + ')]
+    if len(parts) < 2:
+        return name
+    return ' + '.join(f'{weight} × {stream}' for weight, stream in parts if weight != '0')
 
 
 def best_recipe(
@@ -198,7 +200,7 @@ def _shared_words(s, note, whole, partly) -> str:
     names, text = np.array(s.names), ''
     if whole.any():
         text += f'**{whole.sum()} test clips have the very content of a training clip** '
-        text += f'({", ".join(names[whole])}). '
+        text += f'({_some(names[whole])}). '
     if partly.any():
         name, other, n = note['shared_frames'][0]
         text += (
@@ -207,6 +209,12 @@ def _shared_words(s, note, whole, partly) -> str:
             'as windows of one recording do. '
         )
     return text
+
+
+def _some(names, shown: int = 6) -> str:
+    "The first names of a list, and how many more there are."
+    rest = len(names) - shown
+    return ', '.join(names[:shown]) + (f' and {rest} more' if rest > 0 else '')
 
 
 def _leaked_accuracy(s, leak) -> str:
