@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 TORCH_ARGS ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env demo test export readme docs lab clean
+.PHONY: help env demo test export readme pages docs lab clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -42,6 +42,11 @@ export: env  ## notebooks to msagcn/, formatted and cleaned
 readme: env  ## README.md from nbs/index.ipynb, its tables from reports/
 	cd nbs && jupyter nbconvert --log-level=ERROR --to markdown --execute --TagRemovePreprocessor.enabled=True \
 		--TagRemovePreprocessor.remove_input_tags='["hide"]' --output-dir=$(or $(OUT),..) --output=README index.ipynb
+
+# of the data and weights that may be here nothing is used: the pages are the same on every machine
+pages: readme  ## README.md and all pages and tables in reports/, from the files in reports/ alone
+	msagcn tables
+	msagcn report -p benchmark nw_ucla -p recipe cpu30 -p data_dir docs/made/none -p runs_dir docs/made
 
 docs: env  ## the site from notebooks and reports, in docs/_build/html (half a minute); works without a network
 	sphinx-build -q -b html docs docs/_build/html

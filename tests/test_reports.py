@@ -4,6 +4,7 @@ The commands that it names make the same runs again.
 """
 
 import json
+import re
 import sys
 
 import pytest
@@ -54,7 +55,79 @@ def test_a_report_of_a_run_without_the_usual_parts(embedded, tmp_path):
     )
     text = (tmp_path / 'reports/embedded.html').read_text()
     assert told.stdout.strip().endswith('embedded.html') and 'Traceback' not in text
-    assert 'an entry has moved by' in text and 'alt="Figure: What it attends to"' in text
+    assert 'an entry has moved by' in text
+    assert 'aria-label="Attention between 20 joints' in text or 'alt="Attention between 20' in text
+    assert_page(text, 'embedded, recipe odd')
+
+
+def assert_page(text, title):
+    "Heading and title say what it is; every figure has words; tables scroll; no section is empty."
+    body = text[text.index('<body') :]
+    assert f'<title>{title}</title>' in text and re.search(rf'<h1[^>]*>{title}<', body)
+    assert re.search(r'<strong>[\d.]+ % of \d+ test clips</strong>', body)
+    figures = re.findall(r'<figure><(svg|img)\b([^>]*)>', body)
+    assert len(figures) >= 3 and body.count('<svg') + body.count('<img') == len(figures)
+    words = [re.search(r'(?:aria-label|alt)="([^"]{30,})"', f[1])[1] for f in figures]
+    assert len(set(words)) == len(words)  # each says something of its own
+    assert body.count('<table>') == body.count('<div class=scroll><table>') > 3
+    sections = re.findall(r'<h([1-6])[ >].*?</h\1>(.*?)(?=<h[1-6][ >]|</body>)', body, re.S)
+    for (level, content), (following, _) in zip(sections, [*sections[1:], ('0', '')]):
+        said = re.search('<(p|table|figure|pre)[ >]', content)
+        assert said or following > level, (level, content)  # or a subsection says it
+    assert 'prefers-color-scheme: dark' in text and 'var(--ink, #000' in body
+
+
+def test_a_report_of_msg3d_on_data_of_ones_own(tmp_path):
+    "Nothing held out, nobody known, no attention, no paper: and no section stands empty."
+    pytest.importorskip('papermill')
+    import numpy as np
+
+    from msagcn.cli import main
+    from msagcn.data.synthetic import generate_clip
+
+    own = tmp_path / 'own_clips'
+    for k, action in enumerate(('throw', 'sit down')):
+        for part, views in dict(train=(1, 2, 3), test=(1, 2)).items():
+            for view in views:
+                folder = own / part / action.replace(' ', '_')
+                folder.mkdir(parents=True, exist_ok=True)
+                clip = generate_clip(action, subject=1 + (part == 'test'), episode=k, view=view)
+                np.save(folder / f'{action[:3]}_{part}_{view}.npy', clip * [1, -1, -1])
+    (own / 'own.yaml').write_text('joints: ucla20\nchannels: xyz\n')
+    out = places(tmp_path)
+    assert main(['prepare', *pairs(benchmark='own_clips', source=own / 'own.yaml', **out)]) == 0
+    small = dict(steps=2, warmup_steps=0, batch_size=4, frames=8, device='cpu')
+    custom = ['-f', ROOT / 'params/custom.yaml', '--no-notebook']
+    given = pairs(benchmark='own_clips', **small, **out)
+    assert main([str(w) for w in ('train', *custom, *given)]) == 0
+    assert main(['report', *pairs(benchmark='own_clips', recipe='custom', **out)]) == 0
+    text = (tmp_path / 'reports/own_clips.html').read_text()
+    assert_page(text, 'own_clips, recipe custom')
+    assert 'Wilson over 4 clips' in text and 'an entry has moved by' in text
+    for absent in ('not stated', 'Person by person', 'What it attends to', 'Fusions', 'Ablations'):
+        assert absent not in text, absent
+
+
+def test_the_committed_pages_are_the_present_ones(tmp_path):
+    "As `make pages` writes them: from the files in reports/, whatever data and weights are here."
+    pytest.importorskip('papermill')
+    for f in (ROOT / 'reports').iterdir():
+        if f.name != 'nw_ucla.html':
+            (tmp_path / f.name).symlink_to(f)
+    line = re.search(r'msagcn report (.+nw_ucla.+)', (ROOT / 'Makefile').read_text())[1]
+    given = line.replace('docs/made', str(tmp_path / 'made')).split()
+    sh(
+        *(sys.executable, '-m', 'msagcn', 'report', *given, '-p', 'reports_dir', str(tmp_path)),
+        cwd=tmp_path,
+        PYTHONPATH=str(ROOT),
+    )
+    page = (tmp_path / 'nw_ucla.html').read_text()
+    assert page == (ROOT / 'reports/nw_ucla.html').read_text(), 'run make pages'
+    assert_page(page, 'nw_ucla, recipe cpu30')
+    readme = (ROOT / 'README.md').read_text()
+    best = re.search(r'has (.+?) \((.+?), <code>.+?: ([\d.]+) % of the test clips', page)
+    model, streams, accuracy = best.groups()  # the row that README's sentence is about
+    assert f'{model} ({streams}), reach {accuracy} %' in readme
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['UCLA20', 'NTU25', 'NTU25_MMACTION2', 'COCO17', 'OPENPOSE18', 'BODY25', 'MEDIAPIPE33', 'SKELETONS', 'Skeleton',
-           'tree_skeleton', 'skeleton_note', 'skeleton_from']
+           'tree_skeleton', 'skeleton_note', 'skeleton_from', 'drawn_limbs']
 
 # %% ../../nbs/data/10_skeleton.ipynb #1d21d811
 from dataclasses import dataclass, field, replace
@@ -249,3 +249,16 @@ def skeleton_from(note: str | dict) -> Skeleton:
     if note not in SKELETONS:
         raise MsagcnError(f'skeleton: {note!r} is not one of {", ".join(SKELETONS)}')
     return SKELETONS[note]
+
+# %% ../../nbs/data/10_skeleton.ipynb #9828a020
+def drawn_limbs(s: Skeleton) -> tuple[tuple[int, int], ...]:  # pairs of joints
+    """The lines that draw a body: from each joint to its parent, the root left out.
+
+    A line between the shoulders and one between the hips are added where no trunk joins them."""
+    lines = [(v, p) for v, p in enumerate(s.parents) if v != p]
+    for part in ('shoulder', 'hip'):
+        pair = [v for v, name in enumerate(s.joints) if name in (f'left {part}', f'right {part}')]
+        on = {s.joints[s.parents[v]] for v in pair}
+        if len(pair) == 2 and (len(on) == 2 or on <= {'nose', 'head'}):
+            lines.append((pair[0], pair[1]))
+    return tuple(lines)

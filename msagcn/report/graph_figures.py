@@ -13,7 +13,7 @@ import seaborn as sns
 from matplotlib.patches import FancyArrowPatch
 
 from ..data.skeleton import Skeleton
-from .figures import COLOURS, axes_or_new, draw_pose, tidy
+from .figures import COLOURS, axes_or_new, draw_pose, tidy, whole_numbers
 
 # %% ../../nbs/report/12_graph_figures.ipynb #0563fd54
 def show_matrix(
@@ -45,8 +45,8 @@ def show_matrix(
     if names:
         ax.collections[0].colorbar.ax.tick_params(labelsize=6)
         ax.tick_params(labelsize=6)
-        ax.set_xlabel('listens', fontsize=7)
-        ax.set_ylabel('is heard', fontsize=7)
+        ax.set_xlabel('target joint', fontsize=7)
+        ax.set_ylabel('source joint', fontsize=7)
     ax.set_title(title, fontsize=9)
     return ax
 
@@ -136,11 +136,14 @@ def show_frame_attention(
 ):
     "How frames are mixed: column m has the weights of all frames t in the new frame m."
     ax = axes_or_new(ax, 3.6, 3)
-    image = ax.pcolormesh(W, cmap='cividis')  # not imshow, which puts a bitmap into vector files
+    edges = np.arange(len(W) + 1) + 0.5  # frame 1 is at 1
+    # not imshow, which puts a bitmap into vector files
+    image = ax.pcolormesh(edges, edges, W, cmap='cividis')
     ax.set_aspect('equal')
     ax.invert_yaxis()
     ax.figure.colorbar(image, ax=ax, shrink=0.8).ax.tick_params(labelsize=6)
     ax.set(xlabel='new frame', ylabel='from frame')
+    whole_numbers(ax, 'xy')
     ax.tick_params(labelsize=7)
     ax.set_title(title, fontsize=9)
     return ax
@@ -177,5 +180,6 @@ def show_frame_weights(
         ax.plot(np.arange(len(y)) + 1, y, style, color=colour, label=name)
     ax.axvline(at + 1, color='0.8', linewidth=1, zorder=0)
     ax.set(xlabel='frame', ylabel='weight')
+    whole_numbers(ax)
     ax.legend(frameon=False, fontsize=8)
     return ax

@@ -17,6 +17,7 @@ from ..experiments.records import folder_of
 from ..experiments.results import COST, costs, results, write_results
 from ..experiments.sources import DATA_SETS
 from ..feeds.streams import STREAMS
+from .html import page
 from msagcn.report.measured import (
     SeedGroup,
     accuracy_cells,
@@ -331,13 +332,10 @@ def write_tables(reports_dir) -> list[Path]:
     )
     written = []
     for name, frame in tables.items():
-        page = (
-            f'<!DOCTYPE html>\n<meta charset="utf-8">\n<title>msagcn: {name}</title>\n'
-            f'{to_html(frame, "../")}\n'
-        )
+        heading = f'msagcn: {name}'
         forms = dict(
             md=to_markdown(frame, '../') + '\n',
-            html=page,
+            html=page(heading, f'<h1>{heading}</h1>\n{to_html(frame, "../")}', wide=True),
             tex=to_latex(frame) + '\n',
             csv=to_csv(frame),
         )
