@@ -2,8 +2,8 @@
 
 Without an option, as `make test` does, a notebook fails if a cell fails or shows something else than
 what is kept in it. With `--write` (`make figures`) what it shows is kept: pictures, text and tables of
-library notebooks. Not of cells with `#| varies`, whose result is another one each time (a duration), and
-not of `#| slow` ones, which are not run. Paths name single notebooks.
+library notebooks, and pictures of runners. Nothing is kept of cells with `#| varies`, whose result is
+another one each time (a duration); `#| slow` ones are not run. Paths name single notebooks.
 """
 
 import argparse
@@ -25,6 +25,13 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 SKIPPED = {'slow', 'gpu', 'notest', 'eval:false'}  # as nbdev_test, by `tst_flags` in settings.ini
+RUNS = [  # runners in their order, with parameters besides their own; of two trainings the last is kept
+    ('prepare', {}),
+    ('train', dict(stream='bone')),
+    ('train', {}),
+    ('fuse', {}),
+    ('report', {}),
+]
 IMAGE = 'image/png'
 HERE = {str(ROOT), tempfile.gettempdir(), str(Path.home())}  # folders that no output may name
 NUMBER = re.compile(r'[-+]?\d+\.?\d*(?:e[-+]?\d+)?')
@@ -162,8 +169,7 @@ def run(path: Path, write: bool) -> None:
         return
     for i, new in outputs.items():
         cells[i]['outputs'] = new
-    text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True)
-    path.write_text(text + '\n', encoding='utf-8')
+    write_notebook(path, notebook)
 
 
 def run_all(paths: list[Path], write: bool, n: int) -> list[Path]:
@@ -186,6 +192,42 @@ def run_all(paths: list[Path], write: bool, n: int) -> list[Path]:
     return failed
 
 
+def draw_runners() -> None:
+    "Run the runners, with the parameters that they have, in another folder; keep what they draw."
+    import papermill
+
+    nbs = ROOT / 'nbs/runs'
+    with tempfile.TemporaryDirectory() as folder:
+        for name, more in RUNS:
+            places = {f'{k}_dir': f'{folder}/{k}' for k in ('data', 'runs', 'reports')}
+            parameters = places if name != 'prepare' else dict(data_dir=places['data_dir'])
+            out = papermill.execute_notebook(
+                nbs / f'{name}.ipynb',
+                None,
+                parameters | more,
+                cwd=folder,
+                kernel_name='python3',
+                progress_bar=False,
+            )
+            keep_pictures(nbs / f'{name}.ipynb', {c.id: c.get('outputs', []) for c in out.cells})
+
+
+def keep_pictures(path: Path, outputs: dict[str, list]) -> None:
+    "Write into a notebook the pictures among its cells' outputs, by the cells' ids."
+    notebook = json.loads(path.read_text(encoding='utf-8'))
+    for cell in notebook['cells']:
+        if cell['cell_type'] == 'code':
+            found = [k for k in map(kept, outputs[cell['id']]) if k]
+            cell['outputs'] = [k for k in found if IMAGE in k.get('data', {})]
+    write_notebook(path, notebook)
+
+
+def write_notebook(path: Path, notebook: dict) -> None:
+    "Write a notebook as nbdev does."
+    text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True)
+    path.write_text(text + '\n', encoding='utf-8')
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('paths', nargs='*', type=Path)
@@ -195,6 +237,8 @@ def main():
     os.environ['IN_TEST'] = '1'  # as nbdev_test says it
     paths = [p.resolve() for p in args.paths] or library()
     failed = run_all(paths, args.write, args.n)
+    if args.write and not args.paths:
+        draw_runners()
     if failed:
         sys.exit('\nFailed: ' + ', '.join(p.relative_to(ROOT).as_posix() for p in failed))
     print(

@@ -17,9 +17,7 @@ NOTEBOOKS = [
     p for p in sorted((ROOT / 'nbs').rglob('*.ipynb')) if '.ipynb_checkpoints' not in p.parts
 ]
 LIBRARY = [p for p in NOTEBOOKS if re.match(r'\d', p.name)]
-FIGURE = (
-    'import matplotlib.pyplot as plt\nplt.figure(figsize=(2, 1))\nplt.plot([{start}, 1, 2]);'
-)
+FIGURE = 'import matplotlib.pyplot as plt\nplt.figure(figsize=(2, 1))\nplt.plot([{start}, 1, 2]);'
 
 
 def outputs(path):
