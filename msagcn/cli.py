@@ -21,6 +21,7 @@ from msagcn.experiments.parameters import (
     AblateParameters,
     ExploreParameters,
     ExportParameters,
+    FactsParameters,
     FuseParameters,
     PredictParameters,
     PrepareParameters,
@@ -42,6 +43,7 @@ from msagcn.verbs import (
     run_ablate,
     run_bench,
     run_explore,
+    run_facts,
     run_fuse,
     run_prepare,
     run_report,
@@ -85,6 +87,11 @@ VERBS = {
         ExploreParameters,
         run_explore,
         'a page that shows what runs look through, on moving skeletons',
+    ),
+    'facts': (
+        FactsParameters,
+        run_facts,
+        'what each adaptive part of trained networks does, and what accuracy loses without it',
     ),
     'ablate': (
         AblateParameters,
@@ -182,13 +189,8 @@ def _add_own_flags(v, name: str) -> None:
         )
     if name == 'fuse':
         add_fuse_flags(v)
-    if name == 'explore':
-        v.add_argument(
-            'runs',
-            nargs='*',
-            metavar='RUN',
-            help='names of runs, or weights files; several are shown side by side',
-        )
+    if name in ('explore', 'facts'):
+        v.add_argument('runs', nargs='*', metavar='RUN', help='names of runs, or weights files')
     if name in ('train', 'test'):
         add_launch_flags(v)
     if name == 'verify':

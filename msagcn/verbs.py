@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['render', 'run_train', 'run_test', 'run_fuse', 'run_prepare', 'run_tables', 'run_verify', 'run_ablate', 'run_report',
-           'run_bench', 'run_explore']
+           'run_bench', 'run_facts', 'run_explore']
 
 # %% ../nbs/68_verbs.ipynb #a2f5bda2
 import sys
@@ -21,6 +21,7 @@ from .experiments.fusion import fuse_streams
 from msagcn.experiments.parameters import (
     AblateParameters,
     ExploreParameters,
+    FactsParameters,
     FuseParameters,
     PrepareParameters,
     ReportParameters,
@@ -145,8 +146,9 @@ def run_verify(p: VerifyParameters) -> None:
 
 def run_ablate(p: AblateParameters, notebooks: bool = True) -> None:
     "The missing runs of a grid, the cost of its variants, and both in a table."
-    print(ablate(p).drop(columns='runs').to_string(index=False))
-    if notebooks:
+    table = ablate(p)
+    print(table.drop(columns='runs', errors='ignore').to_string(index=False))
+    if notebooks and 'runs' in table:  # a grid with folds has no tested runs to show
         folder = Path(p.runs_dir) / Path(p.file).stem
         _try_to_render('ablation', p, folder, 'the runs are finished, their notebook')
 
@@ -161,6 +163,16 @@ def run_report(p: ReportParameters) -> None:
 def run_bench(p: BenchParameters) -> None:
     "Speed and memory, as a table."
     print(measure(p).to_string(index=False))
+
+
+def run_facts(p: FactsParameters) -> None:
+    "What each adaptive part of some networks is worth, as a table."
+    from msagcn.report.worth import (
+        facts_in_words,
+        facts_of_runs,
+    )  # draws, so it takes a while to import
+
+    print(facts_in_words(facts_of_runs(p)).to_string(index=False))
 
 
 def run_explore(p: ExploreParameters) -> None:

@@ -149,6 +149,9 @@ class TrainParameters(Parameters):
     val_subjects: list[Count] = Field(
         [1], description='training clips of these are held out for choosing'
     )
+    val_views: list[Count] = Field(
+        [], description='and those of these cameras, as the names of clips say'
+    )
     refit: bool = Field(True, description='then train again on all training clips, and test that')
     test: bool = Field(
         True, description='measure the test part; false while recipes are being chosen'

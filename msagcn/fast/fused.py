@@ -193,10 +193,10 @@ class FusedMultiBranchTemporalConv(LeanMultiBranchTemporalConv):
             return super().gate_frames(x, maps)
         if self.frame_gate is not None:
             *pooled, x = Frames.apply(x, self.c, 0)  # two of (N, T')
-            scale = self.frame_gate(torch.stack(pooled, 1)[..., None]).sigmoid()
+            scale = self.frame_scale(torch.stack(pooled, 1))  # (N, T')
             if maps is not None:
-                maps['frame_gate'] = scale[:, 0, :, 0]
-            x = x * scale
+                maps['frame_gate'] = scale
+            x = x * scale[:, None, :, None]
         return normalised(self.frame_bn, x)
 
 # %% ../../nbs/fast/22_fused.ipynb #a380000b
