@@ -37,8 +37,9 @@ class TrainParameters(Parameters):
         'smoke', description="name of this set of parameters, and part of the run's name"
     )
     model: Model = Field('msagcn', description='the network')
-    topology: Literal['release', 'figure'] = Field(
-        'release', description='of msagcn: as released, or as the paper draws it'
+    topology: Literal['release', 'figure', 'scaled'] = Field(
+        'release',
+        description='of msagcn: as released, as the paper draws it, or with scaled attention',
     )
     context: Literal['batch', 'running', 'sample', 'none'] = Field(
         'running', description='of msagcn'
@@ -175,6 +176,13 @@ class TrainParameters(Parameters):
         if odd:
             raise ValueError(f'{odd[0]} means nothing to {self.model}')
         return self
+
+    @model_validator(mode='before')
+    @classmethod
+    def _scaled_sees_each_clip(cls, values):
+        if values.get('topology') == 'scaled':
+            return dict(context='sample') | values
+        return values
 
     @model_validator(mode='before')
     @classmethod

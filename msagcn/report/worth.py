@@ -27,6 +27,7 @@ from ..experiments.weights import open_weights
 from ..feeds.feeds import FedStore, fed_store
 from ..models.graph import static_adjacency
 from ..models.msagcn import MSAGCN
+from ..models.scaled import ScaledTemporalConv
 from .explorer import weights_of_runs
 from .one_clip import opened
 from ..training.evaluate import predict
@@ -121,6 +122,12 @@ class Seen:
         return {k: float(v) for k, v in found.items()}
 
 # %% ../../nbs/report/43_worth.ipynb #6a6a31a5
+def _of_kind(block, name: str) -> Part:
+    "A part as a block computes it: topology `scaled` takes a softmax over frames."
+    soft = name == 'frame attention' and isinstance(block.temporal, ScaledTemporalConv)
+    return PARTS[name]._replace(kind='softmax') if soft else PARTS[name]
+
+
 def watched(
     model: MSAGCN,
     s: FedStore,
@@ -128,7 +135,7 @@ def watched(
     run: TrainParameters,
 ) -> tuple[np.ndarray, list[dict[str, Seen]]]:  # (n, classes) logits; what each block's parts were
     "Classify clips and watch all parts."
-    seen = [{name: Seen(PARTS[name]) for name in parts_of(b)} for b in model.blocks]
+    seen = [{name: Seen(_of_kind(b, name)) for name in parts_of(b)} for b in model.blocks]
     with ExitStack() as stack:
         for block, parts in zip(model.blocks, seen):
             for name, part in parts.items():
@@ -201,7 +208,7 @@ def trials(
 # %% ../../nbs/report/43_worth.ipynb #a78e4d45
 KEY = ['run', 'blocks', 'part', 'instead']
 COLUMNS = 'entropy variation saturated dead top1 lost won p top1_clean lost_clean won_clean p_clean'
-COLUMNS = [*KEY, 'stream', 'topology', 'width', *COLUMNS.split(), 'of']
+COLUMNS = [*KEY, 'benchmark', 'stream', 'topology', 'width', *COLUMNS.split(), 'of']
 
 
 def worth_file(reports_dir) -> Path:
@@ -212,7 +219,8 @@ def worth_file(reports_dir) -> Path:
 def read_worth(path) -> pd.DataFrame:
     "The table, numbers as numbers; without a file no rows."
     t = texts(path, COLUMNS)
-    numbers = [c for c in COLUMNS if c not in [*KEY, 'stream', 'topology', 'of']]
+    words = [*KEY, 'benchmark', 'stream', 'topology', 'of']
+    numbers = [c for c in COLUMNS if c not in words]
     return t.assign(**{c: pd.to_numeric(t[c]) for c in numbers})
 
 
@@ -270,7 +278,14 @@ def find_worth(
     if not isinstance(model, MSAGCN):
         raise MsagcnError(f'{weights}: {type(model).__name__} has no part that depends on the clip')
     of = content_hash(Path(weights).read_bytes(), clips.data_hash)[:12]
-    head = dict(run=name, stream=run.stream, topology=run.topology, width=model.width, of=of)
+    head = dict(
+        run=name,
+        benchmark=clips.benchmark,
+        stream=run.stream,
+        topology=run.topology,
+        width=model.width,
+        of=of,
+    )
     table, parts = _Table(path, head), split(clips)
     test, clean = parts['test'], np.isin(parts['test'], parts['clean'])
     s = fed_store(clips, next(model.parameters()).device, run.feed)
