@@ -94,9 +94,7 @@ class TrainParameters(Parameters):
     )
     nproc: Count = Field(1, description='processes that share each step')
     sync_bn: bool = Field(False, description='BatchNorm statistics over all processes')
-    lr: Annotated[float, Field(gt=0)] = Field(
-        0.1, description='learning rate of SGD with Nesterov momentum 0.9'
-    )
+    lr: Annotated[float, Field(gt=0)] = Field(0.1, description='largest learning rate')
     schedule: Literal['step', 'cosine'] = Field(
         'step',
         description='of the learning rate: a tenth after each milestone, or half a cosine to zero',
@@ -114,6 +112,16 @@ class TrainParameters(Parameters):
         0, description='with steps, instead of warmup: steps in which the learning rate rises'
     )
     weight_decay: Annotated[float, Field(ge=0)] = Field(1e-4, description='of all weights')
+    optimiser: Literal['sgd', 'adamw'] = Field(
+        'sgd', description='SGD with Nesterov momentum, or AdamW'
+    )
+    clip_gradient: Annotated[float, Field(ge=0)] = Field(
+        0.0, description='largest norm of all gradients together; 0: any'
+    )
+    average: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0,
+        description="decay of the weights' moving mean, which is then the result; 0: the last weights",
+    )
     label_smoothing: Share = Field(
         0.0, description='share of the target that all classes have in equal parts'
     )
@@ -125,6 +133,7 @@ class TrainParameters(Parameters):
         0.0, description='probability that a training clip loses some joints over a span of frames'
     )
     drop_axis: Share = Field(0.0, description='probability that a training clip loses one axis')
+    span: Share = Field(0.0, description='largest share that is cut off a training clip')
     seed: Annotated[int, Field(ge=0)] = Field(
         1, description='of first weights, order and augmentation'
     )

@@ -32,11 +32,17 @@ class Plan:
     milestones: tuple = (50,)  # epochs
     warmup: int = 5  # epochs, rising linearly
     weight_decay: float = 1e-4  # on every parameter, as in the release
+    optimiser: str = 'sgd'  # or 'adamw'
+    clip_gradient: float = 0.0  # largest norm of all gradients together; 0: any
+    average: float = (
+        0.0  # decay of the weights' moving mean, which is the result; 0: the last weights
+    )
     label_smoothing: float = 0.0  # share of the target that is spread evenly over all classes
-    mirror: float = 0.0  # this and the next three: see `Augmentation`
+    mirror: float = 0.0  # this and the next four: see `Augmentation`
     deform: float = 0.0
     drop_joints: float = 0.0
     drop_axis: float = 0.0
+    span: float = 0.0
     seed: int = 1
     precision: str = 'fp32'  # 'fp32', 'bf16', or 'fp16' (GPU)
     compile: bool = False  # MSA-GCN on a CPU: by compiled code, where there is a compiler
@@ -49,7 +55,8 @@ class Plan:
     @property
     def augmentation(self) -> Augmentation:
         "Augmentation of the training input."
-        return Augmentation(self.mirror, self.deform, self.drop_joints, self.drop_axis)
+        changes = self.mirror, self.deform, self.drop_joints, self.drop_axis, self.span
+        return Augmentation(*changes)
 
 
 # of a plan by steps; like an epoch, each ends with a checkpoint and a row of the history
