@@ -18,6 +18,7 @@ from .experiments.names import FORMS
 from msagcn.experiments.parameters import (
     AblateParameters,
     ExploreParameters,
+    FactsParameters,
     ExportParameters,
     FuseParameters,
     PredictParameters,
@@ -37,6 +38,7 @@ from msagcn.verbs import (
     run_ablate,
     run_bench,
     run_explore,
+    run_facts,
     run_fuse,
     run_prepare,
     run_report,
@@ -63,6 +65,11 @@ VERBS = {
         ExploreParameters,
         run_explore,
         'a page that shows what runs look through, on moving skeletons',
+    ),
+    'facts': (
+        FactsParameters,
+        run_facts,
+        'what each adaptive part of trained networks does, and what accuracy loses without it',
     ),
     'ablate': (
         AblateParameters,
@@ -257,12 +264,12 @@ def _add_own_flags(v, name: str) -> None:
         )
     if name == 'fuse':
         add_fuse_flags(v)
-    if name == 'explore':
+    if name in ('explore', 'facts'):
         v.add_argument(
             'runs',
             nargs='*',
             metavar='RUN',
-            help='names or folders of runs, or weights files; several are shown side by side',
+            help='names or folders of runs, or weights files',
         )
     if name in ('train', 'test'):
         add_launch_flags(v)

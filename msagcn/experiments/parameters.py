@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PrepareParameters', 'FuseParameters', 'TestParameters', 'VerifyParameters', 'AblateParameters', 'RunsParameters',
-           'TablesParameters', 'ExploreParameters', 'ReportParameters', 'UseParameters', 'PredictParameters',
-           'ExportParameters']
+           'TablesParameters', 'ExploreParameters', 'FactsParameters', 'ReportParameters', 'UseParameters',
+           'PredictParameters', 'ExportParameters']
 
 # %% ../../nbs/experiments/10_parameters.ipynb #e6958155
 from typing import Annotated, Literal
@@ -178,6 +178,21 @@ class ExploreParameters(Parameters):
     )
     feed: Literal['', *FEEDS] = Field(
         '', description="of a foreign checkpoint; empty: the data's own way"
+    )
+    data_dir: str = Field('data', description='prepared data')
+    runs_dir: str = Field('runs', description='weights and checkpoints')
+    reports_dir: str = Field('reports', description='recorded results')
+
+
+class FactsParameters(Parameters):
+    "What the parts of trained networks do and are worth."
+
+    runs: list[str] = Field(
+        ['msagcn-embedded-quick-joint-s1'],
+        description='names of runs, or weights files; rows in facts/worth.csv of reports_dir',
+    )
+    blocks: bool = Field(
+        False, description='replace each part in each block alone, too: eleven times the work'
     )
     data_dir: str = Field('data', description='prepared data')
     runs_dir: str = Field('runs', description='weights and checkpoints')

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FUSED', 'FusedBlock', 'FusedConvNorm', 'FusedRetrospect', 'channels_by_class', 'FusedStageGraphConv',
-           'FusedFigureGraphConv', 'FusedEdgeBranch', 'FusedMultiBranchTemporalConv', 'FusedMSAGCN']
+           'FusedFigureGraphConv', 'FusedScaledGraphConv', 'FusedEdgeBranch', 'FusedMultiBranchTemporalConv',
+           'FusedScaledTemporalConv', 'FusedMSAGCN']
 
 # %% ../../nbs/fast/22_fused.ipynb #a3800002
 from functools import cache
@@ -40,6 +41,7 @@ from .lean_ops import channel_weights, pointwise
 from ..models.graph_conv import EdgeBranch, FigureGraphConv, StageGraphConv, class_of_channels
 from ..models.layers import ConvNorm, subsample
 from ..models.msagcn import MSAGCN, Block, Retrospect
+from ..models.scaled import ScaledGraphConv, ScaledTemporalConv
 from ..models.temporal_conv import MultiBranchTemporalConv
 
 # %% ../../nbs/fast/22_fused.ipynb #a3800005
@@ -131,6 +133,10 @@ class FusedFigureGraphConv(LeanFigureGraphConv, FusedStageGraphConv):
     "The compiled graph convolution with the topology of the paper's figures."
 
 
+class FusedScaledGraphConv(ScaledGraphConv, FusedStageGraphConv):
+    "The graph convolution of topology `scaled` with compiled constants, mixing and BatchNorm."
+
+
 class FusedEdgeBranch(EdgeBranch):
     "An edge branch with compiled pairs, BatchNorm and maximum."
 
@@ -193,11 +199,15 @@ class FusedMultiBranchTemporalConv(LeanMultiBranchTemporalConv):
             return super().gate_frames(x, maps)
         if self.frame_gate is not None:
             *pooled, x = Frames.apply(x, self.c, 0)  # two of (N, T')
-            scale = self.frame_gate(torch.stack(pooled, 1)[..., None]).sigmoid()
+            scale = self.frame_scale(torch.stack(pooled, 1))  # (N, T')
             if maps is not None:
-                maps['frame_gate'] = scale[:, 0, :, 0]
-            x = x * scale
+                maps['frame_gate'] = scale
+            x = x * scale[:, None, :, None]
         return normalised(self.frame_bn, x)
+
+
+class FusedScaledTemporalConv(ScaledTemporalConv, FusedMultiBranchTemporalConv):
+    "The five branches of topology `scaled`; its attention and gate are the readable ones."
 
 # %% ../../nbs/fast/22_fused.ipynb #a380000b
 class FusedMSAGCN(MSAGCN):
@@ -218,8 +228,10 @@ FUSED = faster(
         Retrospect: FusedRetrospect,
         StageGraphConv: FusedStageGraphConv,
         FigureGraphConv: FusedFigureGraphConv,
+        ScaledGraphConv: FusedScaledGraphConv,
         EdgeBranch: FusedEdgeBranch,
         MultiBranchTemporalConv: FusedMultiBranchTemporalConv,
+        ScaledTemporalConv: FusedScaledTemporalConv,
         MSAGCN: FusedMSAGCN,
     }
 )
