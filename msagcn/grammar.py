@@ -18,8 +18,8 @@ from .experiments.names import FORMS
 from msagcn.experiments.parameters import (
     AblateParameters,
     ExploreParameters,
-    FactsParameters,
     ExportParameters,
+    FactsParameters,
     FuseParameters,
     PredictParameters,
     PrepareParameters,
