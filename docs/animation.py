@@ -9,8 +9,8 @@ import sys
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-SIZE = dict(width=1100, height=820)
-SHOWN = dict(x=0, y=0, width=1100, height=800)
+SIZE = dict(width=1366, height=768)
+SHOWN = dict(x=0, y=0, width=1366, height=632)  # without the small pictures below
 SHARE = 0.75  # of the size on screen
 CLIP = 'pick up with one hand (a01_s02_e00_v03)'
 MS = 120  # each frame

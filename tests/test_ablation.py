@@ -220,7 +220,7 @@ def test_the_grids_of_this_package(name):
     grid, runs = read_grid(file), planned(AblateParameters(file=str(file)))
     assert (
         file.read_text().startswith('# ')
-        and len(grid['variants']) >= 8
+        and len(grid.variants) >= 8
         and runs[0].recipe == 'ablation/full'
     )
     assert [r.seed for r in runs] == sorted(r.seed for r in runs) and {r.seed for r in runs} == {
@@ -251,11 +251,11 @@ WRONG = {
     ),
     'a part': (
         dict(variants=dict(full={}, no_edge=dict(without=['edges']))),
-        "no_edge: without.0: input should be 'cross'",
+        "no_edge: without: element 1: 'edges' is not one of cross, edge",
     ),
     'a part of the other model': (
         dict(variants=dict(full={}, x=dict(masks=False))),
-        'x: masks means nothing to msagcn',
+        'x: masks is a parameter of msg3d, not of msagcn',
     ),
     'twins': (dict(variants=dict(full={}, x=dict(stages=4), no_edge={})), 'x: the same as full'),
     'a seed without a variant': (
@@ -263,7 +263,7 @@ WRONG = {
         "'no_egde' is no variant, did you mean no_edge?",
     ),
     'a seed that is none': (dict(seeds={'first': 'all'}), "'first' is not a whole number"),
-    'a seed of its own': (dict(variants=dict(full=dict(seed=3))), 'full: seed is said by seeds'),
+    'a seed of its own': (dict(variants=dict(full=dict(seed=3))), 'full: seed is given by seeds'),
     'nothing to do': (dict(seeds={}), 'seeds: no run of full, no_edge, frames_alone is planned'),
     'no test': (dict(common=GRID['common'] | dict(test=False)), 'test is always true'),
     'a value': (

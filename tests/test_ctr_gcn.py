@@ -32,18 +32,18 @@ def made_up(*lengths):
     x = np.random.default_rng(1).normal(size=(sum(lengths), 2, 25, 3)).astype(np.float32)
     n = len(lengths)
     return Clips(
-        'made up',
-        'ntu25',
-        ['A001', 'A002'],
-        [f'train_{i}' for i in range(n)],
-        np.arange(n) % 2,
-        np.zeros(n, int),
-        ['train'] * n,
-        [''] * n,
-        np.array(lengths),
-        x,
-        'xyz',
-        'ctr_gcn',
+        benchmark='made up',
+        skeleton='ntu25',
+        classes=['A001', 'A002'],
+        names=[f'train_{i}' for i in range(n)],
+        labels=np.arange(n) % 2,
+        subjects=np.zeros(n, int),
+        parts=['train'] * n,
+        hashes=[''] * n,
+        lengths=np.array(lengths),
+        frames=x,
+        channels='xyz',
+        feed='ctr_gcn',
     )
 
 

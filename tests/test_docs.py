@@ -57,7 +57,7 @@ DRAWINGS = notebook_with('def strongest_edges(')
 def built(tmp_path_factory):
     "The site and Sphinx's warnings; built from a copy, so that nothing in the checkout is written."
     for name in ('sphinx', 'myst_nb', 'furo'):
-        pytest.importorskip(name, reason=f'{name} is not installed: pip install -e .[docs]')
+        pytest.importorskip(name, reason=f'{name} is not installed: pip install -e ".[docs]"')
     folder = tmp_path_factory.mktemp('docs')
     shutil.copytree(
         ROOT / 'docs',

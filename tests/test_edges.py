@@ -83,7 +83,7 @@ def test_a_stalled_download_is_not_reported_as_a_failure_to_write(tmp_path, monk
 def test_a_coordinate_too_large_for_float16(of, tmp_path):
     good, far = np.ones((3, 1, 20, 3), np.float32), np.full((2, 1, 20, 3), 65504, np.float32)
     with pytest.raises(MsagcnError, match='^far: a coordinate of 70000 is too large for float16$'):
-        with ClipWriter(tmp_path, (1, 20, 3), 'float16', of) as w:
+        with ClipWriter(tmp_path, shape=(1, 20, 3), storage='float16', of=of) as w:
             w.add('good', good, 0, 1, 'train')
             w.add('largest', far, 0, 1, 'train')
             far[1, 0, 7, 2] = 70000
@@ -91,7 +91,9 @@ def test_a_coordinate_too_large_for_float16(of, tmp_path):
     if of is None:
         assert not os.listdir(tmp_path)
         return
-    with ClipWriter(tmp_path, (1, 20, 3), 'float16', of) as w:  # goes on after what was good
+    with ClipWriter(
+        tmp_path, shape=(1, 20, 3), storage='float16', of=of
+    ) as w:  # goes on after what was good
         assert len(w) == 2
         w.finish('x', 'ucla20', ['a'])
     assert (

@@ -159,7 +159,7 @@ def test_without_the_packages(tmp_path, monkeypatch):
         lambda: check_onnx(Mean(), tmp_path / 'm.onnx'),
     ):
         with pytest.raises(
-            MsagcnError, match=r"ONNX needs onnxscript: pip install 'msagcn\[export\]'"
+            MsagcnError, match=r'ONNX needs onnxscript: pip install "msagcn\[export\]"'
         ):
             call()
     assert check_torch(Mean(), export_torch(Mean(), tmp_path / 'm.pt2')) >= 0  # needs none of them
@@ -299,16 +299,16 @@ def test_input_of_own_clips_is_made_by_what_a_file_says(feed, stream):
     frames = g.normal(0, 0.1, (lengths.sum(), 2, 5, 3)).cumsum(0).astype(np.float32) + 1
     frames[5:9, 1] = frames[20:22, 0] = frames[-9:, 1] = frames[17:19, 0] = 0  # not there
     clips = Clips(
-        'mine',
-        skeleton,
-        ['wave', 'sit', 'stand'],
-        list('abc'),
-        np.arange(3),
-        np.zeros(3, int),
-        ['train'] * 3,
-        [''] * 3,
-        lengths,
-        frames,
+        benchmark='mine',
+        skeleton=skeleton,
+        classes=['wave', 'sit', 'stand'],
+        names=list('abc'),
+        labels=np.arange(3),
+        subjects=np.zeros(3, int),
+        parts=['train'] * 3,
+        hashes=[''] * 3,
+        lengths=lengths,
+        frames=frames,
         feed=feed,
         notes=dict(reading=reading_note(Reading())),
     )
@@ -363,16 +363,16 @@ def test_an_onnx_file_is_fed_by_what_it_says(tmp_path, feed, stream, bodies):
     lengths = np.array([9, 14, 30])
     frames = g.normal(0, 0.1, (lengths.sum(), bodies, 5, 3)).cumsum(0).astype(np.float32)
     clips = Clips(
-        'mine',
-        skeleton,
-        ['wave', 'sit', 'stand'],
-        list('abc'),
-        np.arange(3),
-        np.zeros(3, int),
-        ['train', 'train', 'test'],
-        [''] * 3,
-        lengths,
-        frames,
+        benchmark='mine',
+        skeleton=skeleton,
+        classes=['wave', 'sit', 'stand'],
+        names=list('abc'),
+        labels=np.arange(3),
+        subjects=np.zeros(3, int),
+        parts=['train', 'train', 'test'],
+        hashes=[''] * 3,
+        lengths=lengths,
+        frames=frames,
         feed=feed,
     )
     p = TrainParameters(

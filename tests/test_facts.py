@@ -215,16 +215,16 @@ def test_absent_bodies_do_not_count():
     x = np.random.default_rng(0).normal(0, 0.3, (16, 2, 25, 3)).astype(np.float32)
     x[:8, 1] = 0
     clips = Clips(
-        'two',
-        'ntu25',
-        ['a', 'b'],
-        ['lone', 'pair'],
-        np.zeros(2, int),
-        np.zeros(2, int),
-        ['test'] * 2,
-        [''] * 2,
-        np.full(2, 8),
-        x,
+        benchmark='two',
+        skeleton='ntu25',
+        classes=['a', 'b'],
+        names=['lone', 'pair'],
+        labels=np.zeros(2, int),
+        subjects=np.zeros(2, int),
+        parts=['test'] * 2,
+        hashes=[''] * 2,
+        lengths=np.full(2, 8),
+        frames=x,
         feed='whole',
     )
     model, given = MSAGCN(2, NTU25, 8, 2, width=40), batch(fed_store(clips), torch.arange(2), 8)

@@ -23,8 +23,10 @@ MAY_IMPORT = {
     'report': 'core native distributed data feeds models fast training foreign experiments',
     'bench': 'core native distributed data feeds models fast training foreign experiments report',
     'verbs': 'core native distributed data feeds models fast training foreign experiments report bench',
+    'grammar': 'core native distributed data feeds models fast training foreign experiments report '
+    'bench verbs',
     'cli': 'core native distributed data feeds models fast training foreign experiments report bench '
-    'verbs',
+    'verbs grammar',
     '__main__': 'cli',
 }
 

@@ -1,7 +1,7 @@
 """MSA-GCN's Triton kernels without a GPU: numbers, compilation, number of launches.
 
 Numbers are those of Triton's interpreter, against PyTorch's own operations in float64; kernels compile for
-Hopper without spilling. Skips where Triton is not installed: pip install -e .[gpu-tests]"""
+Hopper without spilling. Skips where Triton is not installed: pip install -e '.[gpu-tests]'"""
 
 import json
 import sys
@@ -9,7 +9,7 @@ import sys
 import pytest
 from conftest import sh
 
-pytest.importorskip('triton', reason='triton is not installed: pip install -e .[gpu-tests]')
+pytest.importorskip('triton', reason='triton is not installed: pip install -e ".[gpu-tests]"')
 
 NUMBERS = """
 import json

@@ -301,16 +301,16 @@ def test_the_centre_is_taken_where_the_first_body_is_first_seen():
     x = rng.normal(size=(20, 2, 25, 3)) + 3
     x[:4, 0], x[:2, 1], x[10:, 1] = 0, 0, 0
     clips = Clips(
-        'a',
-        'ntu25',
-        ['a'],
-        ['x', 'y'],
-        np.zeros(2, int),
-        np.zeros(2, int),
-        ['train'] * 2,
-        [''] * 2,
-        np.array([12, 8]),
-        x,
+        benchmark='a',
+        skeleton='ntu25',
+        classes=['a'],
+        names=['x', 'y'],
+        labels=np.zeros(2, int),
+        subjects=np.zeros(2, int),
+        parts=['train'] * 2,
+        hashes=[''] * 2,
+        lengths=np.array([12, 8]),
+        frames=x,
     )
     got = store(clips).frames.numpy()
     assert (

@@ -18,17 +18,17 @@ from msagcn.data.overlap import frame_prints, overlaps
 def of(clips, parts, subjects=None, channels='xyz'):
     n = len(clips)
     return Clips(
-        'made',
-        'ucla20',
-        ['a', 'b'],
-        [f'c{i:03}' for i in range(n)],
-        np.arange(n) % 2,
-        np.array(subjects or [0] * n),
-        list(parts),
-        [content_hash(c) for c in clips],
-        np.array(list(map(len, clips))),
-        np.concatenate(clips),
-        channels,
+        benchmark='made',
+        skeleton='ucla20',
+        classes=['a', 'b'],
+        names=[f'c{i:03}' for i in range(n)],
+        labels=np.arange(n) % 2,
+        subjects=np.array(subjects or [0] * n),
+        parts=list(parts),
+        hashes=[content_hash(c) for c in clips],
+        lengths=np.array(list(map(len, clips))),
+        frames=np.concatenate(clips),
+        channels=channels,
     )
 
 

@@ -128,7 +128,7 @@ def test_joints_in_pixels_are_read_as_in_the_pickle(tmp_path):
             np.concatenate([a['keypoint'], a['keypoint_score'][..., None]], -1).swapaxes(0, 1),
         )
         np.testing.assert_array_equal(read_one(tmp_path / 'clip.npy', about), clips[a['frame_dir']])
-    with pytest.raises(MsagcnError, match='clip.npy: pictures of 3 sizes'):
+    with pytest.raises(MsagcnError, match='clip.npy: images of 3 sizes'):
         read_one(tmp_path / 'clip.npy', about | dict(image=None, image_sizes=3))
 
 

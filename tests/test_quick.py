@@ -69,16 +69,16 @@ def weights(tmp_path):
     p = TrainParameters(benchmark='walks', width=40, frames=8)
     walk = np.random.default_rng(0).standard_normal((12, 1, 20, 3)).astype(np.float32).cumsum(0)
     clips = Clips(
-        'walks',
-        UCLA20.name,
-        [*'abcde'],
-        ['walk'],
-        np.zeros(1, int),
-        np.zeros(1, int),
-        ['test'],
-        [''],
-        np.array([12]),
-        walk,
+        benchmark='walks',
+        skeleton=UCLA20.name,
+        classes=[*'abcde'],
+        names=['walk'],
+        labels=np.zeros(1, int),
+        subjects=np.zeros(1, int),
+        parts=['test'],
+        hashes=[''],
+        lengths=np.array([12]),
+        frames=walk,
         feed='nw_ucla',
     )
     model = build_model(p, clips)

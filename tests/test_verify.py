@@ -115,7 +115,7 @@ def test_another_parameter_is_another_run(capfd, reports, embedded):
     assert (
         status == 2
         and said.startswith('msagcn-embedded-plain-joint-s1: different\n')
-        and 'did not come out again' in complaint
+        and 'not reproduced' in complaint
     )
     assert re.search(r'test_scores.npz, 20 clips: apart by \d', said)
     status, said, _ = verify(capfd, reports, embedded, steps=1)
@@ -253,7 +253,7 @@ def test_on_another_cpu_only_comparable_values_are_compared(capfd, reports, embe
     first = said.splitlines()[0]
     assert (
         status == 0
-        and 'agrees as far as another processor lets it be compared: losses of the first 2 steps apart by '
+        and 'agrees as far as another CPU lets it be compared: losses of the first 2 steps apart by '
         in first
     ), said
     assert (
@@ -265,7 +265,7 @@ def test_on_another_cpu_only_comparable_values_are_compared(capfd, reports, embe
         and 'processor Another One @ 3 GHz there' in said
     )
     assert pd.read_csv(reports / 'verify.csv', dtype=str).verdict.tolist() == [
-        'agrees as far as another processor lets it be compared'
+        'agrees as far as another CPU lets it be compared'
     ]
     status, said, _ = verify(capfd, reports, embedded, steps=2)  # nothing but losses
     assert (
@@ -281,7 +281,7 @@ def test_equal_on_another_cpu_claims_no_bits(capfd, reports, embedded):
     status, said, _ = verify(capfd, reports, embedded)
     assert (
         status == 0
-        and said.startswith('msagcn-embedded-plain-joint-s1: equal, on another processor\n')
+        and said.startswith('msagcn-embedded-plain-joint-s1: equal, on another CPU\n')
         and 'bit' not in said
     )
 
@@ -293,7 +293,7 @@ def test_what_rounding_cannot_explain_is_reported_on_another_cpu_too(capfd, repo
     status, said, complaint = verify(capfd, reports, embedded, steps=2)
     assert (
         status == 2
-        and 'does not agree as far as another processor' in said.splitlines()[0]
+        and 'does not agree as far as another CPU' in said.splitlines()[0]
         and 'does not agree' in complaint
     )
     # an accuracy beyond chance

@@ -17,6 +17,7 @@ from msagcn.bench.preparation import BenchPrepareParameters
 from msagcn.cli import VERBS, parser
 from msagcn.core import MsagcnError
 from msagcn.experiments.combinations import grid
+from msagcn.experiments.parameters import ExportParameters, PredictParameters
 from msagcn.experiments.reading import as_arguments, is_path, read_parameters, read_yaml
 from msagcn.experiments.train_parameters import TrainParameters
 from msagcn.experiments.values import NONE, alternatives, is_list
@@ -379,6 +380,41 @@ def test_an_object_of_another_kind_is_refused(told):
     assert isinstance(found, str) and found.startswith(next(iter(told))) and '\n' not in found
     if 'recipe' in told:
         assert '-r recipe' in found
+
+
+OF_ANY_KIND = [
+    *('', 'x', '-1', '0', '1e9', '1.5', 'null', '[1,', 'joint,', '[]', '[x, 0]'),
+    *(-1, 0, 2.5, 10**9, None, True, [], {}, ['x'], [0], [1, 1], [None], {'a': 1}, object),
+    *(float('nan'), float('inf')),
+]
+RAW = 'input should', 'valid ', 'pydantic', 'unable to parse', 'type='
+ALL_KINDS = KINDS | dict(predict=PredictParameters, export=ExportParameters)
+
+
+@pytest.mark.parametrize('verb', ALL_KINDS)
+def test_whatever_is_wrong_is_put_in_words(verb):
+    "Every parameter with values of every kind: refused by its name in one line, never in pydantic's words."
+    kind, refused = ALL_KINDS[verb], 0
+    for name, value in itertools.product(kind.model_fields, OF_ANY_KIND):
+        found = read(read_parameters, kind, {name: value})
+        if isinstance(found, str):
+            refused += 1
+            assert '\n' not in found and not any(w in found.lower() for w in RAW), found
+            assert found.startswith((f'{name}: ', f'{name} means')) or f'{name}: ' in found, found
+    assert refused >= 8 * len(kind.model_fields)
+
+
+def test_the_nearest_name_is_offered_for_each_parameter():
+    "In capitals, in the plural, and with a dash, as other programs write it."
+    for kind in ALL_KINDS.values():
+        for name in kind.model_fields:
+            for wrong in (name.upper(), name + 's', name.replace('_', '-') + 's'):
+                if wrong in kind.model_fields:
+                    continue
+                found = read(read_parameters, kind, {wrong: '1'})
+                assert found.startswith(f'{wrong}: no such parameter, did you mean '), found
+            found = read(read_parameters, kind, {name.upper(): '1'})
+            assert found.endswith(f'did you mean {name}?'), found
 
 
 FILES = {

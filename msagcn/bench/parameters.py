@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .contenders import SHAPES, Work
 from ..core import pick_device
+from ..experiments.names import SHAPES
 from ..experiments.reading import Parameters
 from ..experiments.values import Count, Device, Model
 
@@ -66,8 +66,10 @@ class BenchParameters(Parameters):
     )
 
 # %% ../../nbs/bench/11_parameters.ipynb #7a9c838d
-def work_of(p: BenchParameters, task: str, model: str, batch: int, **more) -> Work:
+def work_of(p: BenchParameters, task: str, model: str, batch: int, **more):  # a `Work`
     "One work with the sizes, the device and the turns that the parameters give."
+    from msagcn.bench.contenders import Work
+
     return Work(
         task=task,
         model=model,

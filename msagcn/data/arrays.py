@@ -166,7 +166,7 @@ def _clip(x, where) -> np.ndarray | None:  # (C, T, V, M) -> (T, M, V, C) float3
     return x[: occupied[-1] + 1] if len(occupied) else None
 
 # %% ../../nbs/data/27_arrays.ipynb #18a05331
-@dataclass
+@dataclass(kw_only=True)
 class _Part:
     "One array with its names and labels."
 
@@ -190,7 +190,9 @@ def _checked(source) -> list[_Part]:
                 raise MsagcnError(
                     f'{data}: (N, C, T, V, M) = {x.shape}, {first.path} has {first.array.shape}'
                 )
-        parts.append(_Part(part_of[role], data, x, *read_pair(label, len(x))))
+        names, labels = read_pair(label, len(x))
+        part = part_of[role]
+        parts.append(_Part(part=part, path=data, array=x, names=names, labels=labels))
     return parts
 
 
@@ -229,7 +231,10 @@ def prepare_arrays(
     skeleton, channels = LAYOUTS[V]
     if C == 2:
         channels = 'xy'
-    with ClipWriter(folder, (M, V, C), storage) as w, Progress(len(labels), 'reading') as bar:
+    with (
+        ClipWriter(folder, shape=(M, V, C), storage=storage) as w,
+        Progress(len(labels), 'reading') as bar,
+    ):
         renamed = _write_clips(w, bar, parts)
         for part in ('train', 'test'):
             if not any(r.get('part') == part for r in w.rows):

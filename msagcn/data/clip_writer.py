@@ -60,6 +60,7 @@ class ClipWriter:
     def __init__(
         self,
         folder,
+        *,
         shape: tuple[int, int, int],  # (M, V, C)
         storage: str = 'float32',  # dtype on disk
         of=None,  # JSON value: what is prepared from what; only the same is resumed; None: never
@@ -273,7 +274,7 @@ def save_clips(
     dtype = np.dtype(storage or clips.frames.dtype)
     hashes = clips.hashes if dtype == clips.frames.dtype else [''] * len(clips)
     columns = clips.labels, clips.subjects, clips.parts, hashes
-    with ClipWriter(folder, clips.frames.shape[1:], dtype) as w:
+    with ClipWriter(folder, shape=clips.frames.shape[1:], storage=dtype) as w:
         for name, start, T, *row in zip(clips.names, clips.starts, clips.lengths, *columns):
             w.add(name, clips.frames[start : start + T], *row)
         return w.finish(

@@ -18,7 +18,7 @@ from ..core import MsagcnError, content_hash, read_json
 from .overlap import frame_prints, overlaps
 
 # %% ../../nbs/data/13_clips.ipynb #8a309537
-@dataclass
+@dataclass(kw_only=True)
 class Clips:
     "All clips of a benchmark, in the order of `names`."
 

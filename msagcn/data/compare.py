@@ -126,11 +126,11 @@ _TURNED = ('msg3d', 'mmaction2', 'pyskl')
 def _divided(kind: dict) -> str:
     "What 2D coordinates were divided by, in words."
     if kind.get('image_sizes') or kind.get('pipeline') == 'mmaction2':
-        return "each clip's picture"
+        return "each clip's image"
     if not kind.get('image'):
         return "each clip's own box"
     width, height = kind['image']
-    return f'a picture of {width:g}×{height:g}'
+    return f'an image of {width:g}×{height:g}'
 
 
 def image_difference(a: dict, b: dict, there: str) -> str:

@@ -6,9 +6,7 @@
 __all__ = ['read_npz', 'write_npz']
 
 # %% ../../nbs/data/28_ctr_gcn.ipynb #db2092d5
-import tokenize
 import zipfile
-import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,24 +14,11 @@ import numpy as np
 
 from ..core import MsagcnError, Progress, atomic_write, content_hash
 from .clips import Clips, Growing
+from .raw_files import BROKEN_ARRAYS
 from .skeleton import NTU25
 
 # %% ../../nbs/data/28_ctr_gcn.ipynb #6609f0cc
 _WIDTH = 2 * NTU25.V * 3
-# what zipfile and NumPy raise for broken files
-_BROKEN = (
-    ArithmeticError,
-    EOFError,
-    KeyError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 @contextmanager
@@ -51,7 +36,7 @@ def _array(path, archive, key):
             if by_column and len(shape) > 1:
                 raise ValueError('stored column by column')
             yield f, shape, dtype
-    except _BROKEN as e:
+    except BROKEN_ARRAYS as e:
         raise MsagcnError(f'{path}: {key}: cannot read ({e})') from e
 
 
@@ -120,7 +105,7 @@ def _open_archive(path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except FileNotFoundError:
         raise MsagcnError(f'{path}: no such file') from None
-    except _BROKEN as e:
+    except BROKEN_ARRAYS as e:
         raise MsagcnError(f'{path}: not an .npz archive ({e})') from e
 
 

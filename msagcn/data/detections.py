@@ -17,7 +17,7 @@ from .people import link, ranked
 from .skeleton import Skeleton
 
 # %% ../../nbs/data/15_detections.ipynb #fc0300f7
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Person:
     "One person in one frame."
 
@@ -104,7 +104,9 @@ def person_from(
     if scores is not None:
         lost |= ~(scores > 0)
         scores = np.where(lost, 0, scores)
-    return Person(frame, np.where(lost[:, None], np.nan, points), scores, **more)
+    return Person(
+        frame=frame, points=np.where(lost[:, None], np.nan, points), scores=scores, **more
+    )
 
 # %% ../../nbs/data/15_detections.ipynb #22c50f84
 # joints: MMPose draws them from score DRAWN; one of SURE is there; a share of FEW is little

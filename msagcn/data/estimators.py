@@ -130,9 +130,7 @@ def _stgcn(path, frames):
 def _alphapose(path, people):
     for p in people:
         if not isinstance(p, dict) or type(p.get('image_id')) not in (str, int):
-            raise MsagcnError(
-                f'{path}: somebody without image_id, the name or number of the picture'
-            )
+            raise MsagcnError(f'{path}: somebody without image_id, the name or number of the image')
     names = [p['image_id'] for p in people]
     if all(type(n) is int for n in names):
         frame_of = {n: n for n in names}
@@ -218,7 +216,7 @@ def _first_of(names, frames):
     return next((k for k in names if any(isinstance(f, dict) and f.get(k) for f in frames)), None)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Landmarks:
     "One person of MediaPipe in one frame, unchecked but for `place`."
 
@@ -271,7 +269,15 @@ def _frame_landmarks(where, t, frame, key, image_key, skeleton, channels) -> lis
         if len(in_image) == len(groups):
             xy, _ = _coordinates(where, in_image[m], 'xy')
             place = person_from(where, t, xy, None, skeleton, 'xy').points
-        found.append(_Landmarks(where, t, points, None if None in scores else scores, place))
+        found.append(
+            _Landmarks(
+                where=where,
+                frame=t,
+                points=points,
+                scores=None if None in scores else scores,
+                place=place,
+            )
+        )
     return found
 
 

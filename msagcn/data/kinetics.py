@@ -252,7 +252,7 @@ def prepare_kinetics(
     if is_prepared(folder, of):
         return Path(folder) / 'manifest.json'
     with (
-        ClipWriter(folder, (PERSONS, V, 3), storage, of) as w,
+        ClipWriter(folder, shape=(PERSONS, V, 3), storage=storage, of=of) as w,
         Progress(len(videos), 'reading', len(w)) as bar,
     ):
         _write_clips(w, bar, videos, processes)

@@ -327,7 +327,7 @@ def prepare_files(
     if is_prepared(folder, of):
         return Path(folder) / 'manifest.json'
     with (
-        ClipWriter(folder, (2, NTU25.V, 3), storage, of) as w,
+        ClipWriter(folder, shape=(2, NTU25.V, 3), storage=storage, of=of) as w,
         Progress(len(files), 'reading', len(w)) as bar,
     ):
         write_clips(w, bar, files, read, benchmark, split, processes)

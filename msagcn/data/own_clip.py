@@ -7,9 +7,6 @@ __all__ = ['csv_rows', 'unit_xy', 'read_coordinates', 'read_filled', 'read_clip_
 
 # %% ../../nbs/data/26_own_clip.ipynb #b1207b14
 import csv
-import tokenize
-import zipfile
-import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -20,26 +17,10 @@ from .detections import in_slots
 from .estimators import read_people
 from .missing import Missing, Reading, fill, in_order, with_nan
 from .own_description import plain_name
+from .raw_files import BROKEN_ARRAYS
 from .skeleton import Skeleton
 
 # %% ../../nbs/data/26_own_clip.ipynb #5fdfef1d
-# what NumPy raises for broken files
-_BROKEN = (
-    ArithmeticError,
-    EOFError,
-    KeyError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
-
 def _first_persons(x, persons: int):  # (T, any number, V, C) -> (T, persons, V, C)
     "As many bodies as wanted: more are left out, absent ones are NaN."
     absent = max(0, persons - x.shape[1])
@@ -58,7 +39,7 @@ def _load_array(path) -> np.ndarray:
                 names = ', '.join(arrays.files)
                 raise MsagcnError(f'{path}: one array is wanted, not {len(arrays.files)} ({names})')
             return arrays[arrays.files[0]]
-    except _BROKEN as e:
+    except (*BROKEN_ARRAYS, MemoryError) as e:
         raise MsagcnError(
             f"{path}: not an array of numbers in NumPy's format; "
             f'pickled objects are never opened ({e})'

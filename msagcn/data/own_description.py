@@ -18,7 +18,7 @@ from .missing import FILLS, RULES, Reading, axes_from
 from .skeleton import SKELETONS, Skeleton, tree_skeleton
 
 # %% ../../nbs/data/25_own_description.ipynb #c2a9c564
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Description:
     "What the YAML file of custom data says."
 

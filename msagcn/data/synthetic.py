@@ -11,21 +11,11 @@ __all__ = ['ACTIONS', 'LABELS', 'UP', 'REST', 'MOTION', 'CHANNELS', 'CAMERAS', '
 import numpy as np
 
 from ..core import MsagcnError
+from .nw_ucla import CLASSES
 from .skeleton import UCLA20
 
 # %% ../../nbs/data/23_synthetic.ipynb #f4f94b74
-ACTIONS = {
-    1: 'pick up with one hand',
-    2: 'pick up with two hands',
-    3: 'drop trash',
-    4: 'walk around',
-    5: 'sit down',
-    6: 'stand up',
-    8: 'donning',
-    9: 'doffing',
-    11: 'throw',
-    12: 'carry',
-}
+ACTIONS = CLASSES  # those of NW-UCLA, by the number in a file's name
 LABELS = {a: i for i, a in enumerate(ACTIONS, 1)}  # the class that a file states
 
 

@@ -57,7 +57,7 @@ def act(
 def perform_ntu(
     action: int,  # 1 to 120
     performer: int,  # 1 to 106
-    replication: int,  # 1 or 2: turned to the one side or to the other
+    replication: int,  # 1 or 2: rotated to the one side or to the other
     setup: int = 1,
     frames: int = 85,  # on average; a performance has from 0.6 to 1.4 times as many
     seed: int = 0,

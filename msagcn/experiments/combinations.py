@@ -11,6 +11,7 @@ import re
 
 from ..core import MsagcnError
 from .reading import Parameters, is_path, read_parameters, read_yaml
+from .shipped import recipe_file
 from .train_parameters import laid_over
 from .values import is_list, read_list
 
@@ -36,14 +37,17 @@ def several(kind: type[Parameters], name: str, text: str) -> list[str]:
 
 
 def grid(
-    files: list[str],  # parameter files, later ones override
+    files: list[str],  # parameter files or names of recipes, later ones override
     pairs: list[tuple[str, str]],  # name and text of a value, or of several separated by commas
     kind: type[Parameters],
 ) -> list[Parameters]:  # one per combination
     "All combinations of the values given, checked before any is run."
     base = {}
     for f in files:
-        base = laid_over(base, read_yaml(f))
+        values = read_yaml(recipe_file(f))
+        if 'variants' in values and 'variants' not in kind.model_fields:
+            raise MsagcnError(f'{f}: a grid of variants, which msagcn ablate -f {f} trains')
+        base = laid_over(base, values)
     names = [name for name, _ in pairs]
     if twice := [n for n in names if names.count(n) > 1]:
         raise MsagcnError(f'{twice[0]}: given twice; several values are separated by commas')

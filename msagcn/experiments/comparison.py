@@ -67,9 +67,9 @@ def by_chance(percent: float, n: int) -> float:
     return max(CHANCE * 100 * math.sqrt(2 * p * (1 - p) / n), 100 / n)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Elsewhere:
-    "What can be compared with a run of another kind of processor."
+    "What can be compared with a run of another kind of CPU."
 
     kind: str  # what is of another kind, in words
     # how far apart the losses of the first steps are, relative to the loss; None: not recorded

@@ -70,7 +70,7 @@ def too_long(path, frames: int, about: dict) -> str:
 
 
 class Predictor:
-    "A network that answers raw clips, one after the other."
+    "A network that classifies raw clips, one after the other."
 
     def __init__(self, p: PredictParameters):
         if not p.weights:
@@ -79,7 +79,7 @@ class Predictor:
         self.model, self.about = open_weights(p.weights, p, self.device)
         self.classes = self.about['classes'] or [str(i) for i in range(self.model.num_classes)]
         if p.compile and self.device.type != 'cpu':
-            raise MsagcnError('compile: is for a processor')
+            raise MsagcnError('compile: is for a CPU')
         if p.compile and can_compile('predict'):
             self.model = quick(self.model)
         self.run = TrainParameters.model_construct(**self.about['parameters'])
@@ -88,7 +88,7 @@ class Predictor:
 
     @torch.no_grad()
     def __call__(self, path) -> Answer:
-        "The likeliest classes of a clip; one that cannot be answered is a `MsagcnError` naming it."
+        "The likeliest classes of a clip; one that cannot be classified is a `MsagcnError` naming it."
         x = read_one(path, self.about)
         store = fed_store(self._as_clips(path, x), self.device, self.about['feed'])
         scores = predict(
@@ -132,7 +132,7 @@ def predict_file(
 
 
 def predict_files(paths, weights, device: str = 'cpu', k: int = 5, compile: bool = False):
-    """For each raw clip in turn, the k likeliest classes with their probabilities in percent.
+    """For each raw clip, in their order, the k likeliest classes with their probabilities in percent.
 
     The first clip that cannot be answered is an error."""
     p = PredictParameters(weights=str(weights), device=str(device), k=k, compile=compile)

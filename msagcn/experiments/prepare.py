@@ -232,7 +232,7 @@ def in_common(clips: Clips) -> list[str]:
     return lines
 
 # %% ../../nbs/experiments/13_prepare.ipynb #e550000a
-# of 1-NN after preparing, before any run has said how many; those of params/custom.yaml
+# of 1-NN after preparing, before any run states how many; those of params/custom.yaml
 USUAL_FRAMES = 32
 
 

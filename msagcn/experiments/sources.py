@@ -24,7 +24,7 @@ from .raw_clip import kinetics_clip, ntu_clip, ucla_clip
 from ..feeds.streams import STREAMS
 
 # %% ../../nbs/experiments/12_sources.ipynb #e12ed9cf
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DataSet:
     "What the package knows of a data set."
 

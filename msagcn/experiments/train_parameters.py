@@ -12,11 +12,10 @@ from pydantic import Field, field_validator, model_validator
 
 from ..core import MsagcnError, pick_device
 from ..data.skeleton import SKELETONS
+from .names import FEEDS, PARTS
 from .reading import Parameters
 from .records import RunFolder, folder_of
 from .values import WORD, Benchmark, Count, Device, Model, Share, Stream
-from ..feeds.feeds import FEEDS
-from ..models.msagcn import PARTS
 from ..training.plan import Plan
 
 # %% ../../nbs/experiments/08_train_parameters.ipynb #7ad1964e
@@ -28,6 +27,9 @@ PARTS_OF = {
 
 # parameters that do not change a result
 PLACES = {'data_dir', 'runs_dir', 'reports_dir', 'device', 'checkpoint_seconds'}
+
+
+_USUAL = Plan()  # whose defaults are those of the parameters
 
 
 class TrainParameters(Parameters):
@@ -73,77 +75,87 @@ class TrainParameters(Parameters):
     width: Annotated[int, Field(ge=6)] | None = Field(
         None, description='channels of the first blocks; by default 80 (msagcn), 96 (msg3d)'
     )
-    stream: Stream = Field('joint', description='what is computed of the joints')
+    stream: Stream = Field(_USUAL.stream, description='what is computed of the joints')
     feed: Literal['', *FEEDS] = Field(
         '', description="how clips become input; empty: the data's own way"
     )
-    frames: Annotated[int, Field(ge=4, le=300)] = Field(52, description='T, of a clip')
+    frames: Annotated[int, Field(ge=4, le=300)] = Field(_USUAL.frames, description='T, of a clip')
     test_clips: Count = Field(1, description='averaged in the final test (feed mmaction2)')
     epochs: Annotated[int, Field(ge=0)] = Field(
-        65, description='passes, after each of which the held-out clips are measured; 0 with steps'
+        _USUAL.epochs,
+        description='passes, after each of which the held-out clips are measured; 0 with steps',
     )
     repeats: Count = Field(
-        1, description='how often a pass has each clip, otherwise augmented each time'
+        _USUAL.repeats, description='how often a pass has each clip, otherwise augmented each time'
     )
     batch_size: Annotated[int, Field(ge=2)] = Field(
-        64, description='of a step, in all processes together'
+        _USUAL.batch_size, description='of a step, in all processes together'
     )
     accumulate: Count = Field(
-        1,
+        _USUAL.accumulate,
         description="forwards that a step's batch is split into, each with its own BatchNorm statistics",
     )
     nproc: Count = Field(1, description='processes that share each step')
-    sync_bn: bool = Field(False, description='BatchNorm statistics over all processes')
+    sync_bn: bool = Field(_USUAL.sync_bn, description='BatchNorm statistics over all processes')
     lr: Annotated[float, Field(gt=0)] = Field(
-        0.1, description='learning rate of SGD with Nesterov momentum 0.9'
+        _USUAL.lr, description='learning rate of SGD with Nesterov momentum 0.9'
     )
     schedule: Literal['step', 'cosine'] = Field(
-        'step',
+        _USUAL.schedule,
         description='of the learning rate: a tenth after each milestone, or half a cosine to zero',
     )
-    milestones: list[Count] = Field([50], description='of schedule step: epochs')
+    milestones: list[Count] = Field(list(_USUAL.milestones), description='of schedule step: epochs')
     warmup: Annotated[int, Field(ge=0)] = Field(
-        5, description='epochs in which the learning rate rises'
+        _USUAL.warmup, description='epochs in which the learning rate rises'
     )
     steps: Annotated[int, Field(ge=0)] = Field(
-        0,
+        _USUAL.steps,
         validate_default=True,
         description='length in steps instead of epochs, whatever the number of clips; 0: by epochs',
     )
     warmup_steps: Annotated[int, Field(ge=0)] = Field(
-        0, description='with steps, instead of warmup: steps in which the learning rate rises'
+        _USUAL.warmup_steps,
+        description='with steps, instead of warmup: steps in which the learning rate rises',
     )
-    weight_decay: Annotated[float, Field(ge=0)] = Field(1e-4, description='of all weights')
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        _USUAL.weight_decay, description='of all weights'
+    )
     label_smoothing: Share = Field(
-        0.0, description='share of the target that all classes have in equal parts'
+        _USUAL.label_smoothing,
+        description='share of the target that all classes have in equal parts',
     )
-    mirror: Share = Field(0.0, description='probability that a training clip is mirrored')
+    mirror: Share = Field(_USUAL.mirror, description='probability that a training clip is mirrored')
     deform: Annotated[float, Field(ge=0, le=0.5)] = Field(
-        0.0, description='largest relative scaling and shear of a training clip'
+        _USUAL.deform, description='largest relative scaling and shear of a training clip'
     )
     drop_joints: Share = Field(
-        0.0, description='probability that a training clip loses some joints over a span of frames'
+        _USUAL.drop_joints,
+        description='probability that a training clip loses some joints over a span of frames',
     )
-    drop_axis: Share = Field(0.0, description='probability that a training clip loses one axis')
+    drop_axis: Share = Field(
+        _USUAL.drop_axis, description='probability that a training clip loses one axis'
+    )
     seed: Annotated[int, Field(ge=0)] = Field(
-        1, description='of first weights, order and augmentation'
+        _USUAL.seed, description='of first weights, order and augmentation'
     )
     precision: Literal['fp32', 'bf16', 'fp16'] = Field(
-        'fp32', description='of large tensors; bf16 and fp16 by autocast'
+        _USUAL.precision, description='of large tensors; bf16 and fp16 by autocast'
     )
     compile: bool = Field(
-        False,
-        description='of msagcn, on a processor: train by code that g++ compiles, '
-        'in three quarters of the time, in other bits',
+        _USUAL.compile,
+        description='of msagcn, on a CPU: train by code that g++ compiles, '
+        'a third faster, not bit-identical to PyTorch',
     )
     tf32: bool = Field(
-        False,
+        _USUAL.tf32,
         description='on a GPU: products and convolutions of fp32 in TF32, '
         'faster and with 10 bits of mantissa; evaluation never',
     )
-    capture: bool = Field(True, description='on a GPU: each step a replay of one CUDA graph')
+    capture: bool = Field(
+        _USUAL.capture, description='on a GPU: each step a replay of one CUDA graph'
+    )
     kernels: bool = Field(
-        True,
+        _USUAL.kernels,
         description='on a GPU: layers as they suit it, with kernels of this package where Triton is there',
     )
     device: Device = Field('auto', description='cpu, cuda, cuda:1, …; auto: a GPU if there is one')
@@ -168,10 +180,10 @@ class TrainParameters(Parameters):
 
     @model_validator(mode='after')
     def _parts_are_those_of_the_model(self):
-        others = [k for model, parts in PARTS_OF.items() if model != self.model for k in parts]
-        odd = [k for k in others if getattr(self, k) != type(self).model_fields[k].default]
-        if odd:
-            raise ValueError(f'{odd[0]} means nothing to {self.model}')
+        for model, parts in PARTS_OF.items():
+            odd = [k for k in parts if getattr(self, k) != type(self).model_fields[k].default]
+            if odd and model != self.model:
+                raise ValueError(f'{odd[0]} is a parameter of {model}, not of {self.model}')
         return self
 
     @model_validator(mode='before')
@@ -200,7 +212,7 @@ class TrainParameters(Parameters):
         if self.schedule != 'cosine':
             raise ValueError('schedule: steps want cosine; the milestones of step are epochs')
         if self.repeats > 1:
-            raise ValueError('repeats: means nothing with steps')
+            raise ValueError('repeats: counts passes of an epoch, and with steps there are none')
         if self.warmup_steps >= self.steps:
             raise ValueError(
                 f'warmup_steps: {self.warmup_steps} are not fewer than steps: {self.steps}'
@@ -251,7 +263,7 @@ class TrainParameters(Parameters):
 
     @property
     def plan(self) -> Plan:
-        "What training is told of these parameters."
+        "The parameters that the training loop needs."
         values = {k: getattr(self, k) for k in Plan.__dataclass_fields__}
         return Plan(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 

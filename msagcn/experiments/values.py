@@ -16,7 +16,7 @@ from typing import Annotated, Literal, Union, get_args, get_origin
 
 from pydantic import Field
 
-from ..feeds.streams import STREAMS
+from .names import STREAMS
 
 # %% ../../nbs/experiments/04_values.ipynb #c1a70b01
 NONE = 'null', 'none', '~', ''  # how "no value" is written, where a parameter may have none

@@ -7,7 +7,6 @@ __all__ = ['ARITHMETIC', 'find_run', 'recorded_parameters', 'recorded_data', 'de
            'other_arithmetic', 'threads', 'Repeated', 'first_steps', 'whole_run', 'elsewhere', 'record', 'verify']
 
 # %% ../../nbs/experiments/24_verify.ipynb #cfe762ac
-import difflib
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -39,10 +38,11 @@ from msagcn.experiments.comparison import (
 from .measures import tested_part
 from .parameters import VerifyParameters
 from .reading import read_parameters
-from .records import RunFolder, folder_of, read_records
+from .records import RunFolder
 from .results import append_row, data_note
 from .run import fit_part, train
 from .run_folder import commit
+from .run_names import recorded_folder
 from .train_parameters import TrainParameters
 from ..feeds.feeds import fed_store
 from ..training.checkpoint import read_progress
@@ -51,13 +51,7 @@ from ..training.plan import rounds
 # %% ../../nbs/experiments/24_verify.ipynb #729a632d
 def find_run(p: VerifyParameters) -> tuple[RunFolder, dict]:
     "The folder of a recorded run, and its metrics."
-    folder = RunFolder(Path(p.run))
-    if not p.run or not folder.metrics.exists():
-        folder = folder_of(p.run, p.reports_dir)
-    if not p.run or not folder.metrics.exists():
-        near = difflib.get_close_matches(p.run, read_records(p.reports_dir), 1)
-        hint = f'; did you mean {near[0]}?' if near else ''
-        raise MsagcnError(f'{folder.record}: no recorded run (no metrics.json){hint}')
+    folder = RunFolder(recorded_folder(p.run, p.reports_dir))
     m = folder.read()
     if missing := [k for k in ('benchmark', 'data_hash', 'machine') if k not in m]:
         raise MsagcnError(f'{folder.metrics}: has no {missing[0]}')
@@ -118,12 +112,12 @@ def circumstances(m: dict, device: torch.device) -> list[str]:
 
 # what rounds sums differently: of `machine`, and in words
 ARITHMETIC = dict(
-    processor='processor', capability='instructions', device='device', torch='PyTorch', cuda='CUDA'
+    processor='CPU', capability='instructions', device='device', torch='PyTorch', cuda='CUDA'
 )
 
 
 def other_arithmetic(m: dict, device: torch.device) -> str:
-    """In which kind of processor, device or PyTorch this machine differs from the recorded one.
+    """In which kind of CPU, device or PyTorch this machine differs from the recorded one.
 
     Empty where bits can be compared."""
     recorded, here = m['machine'], machine(device)
@@ -209,7 +203,7 @@ def elsewhere(
     here: list[str],
     now: dict | None = None,  # metrics of a whole run
 ) -> Elsewhere:
-    "What a record says that can be compared from another kind of processor."
+    "What of a record can be compared on another kind of CPU."
     n = min(EARLY, len(recorded), len(here))
     losses = apart(from_hex(recorded[:n]), from_hex(here[:n])) if n else None
     counts = dict(top1='n_test', top5='n_test', top1_clean='n_clean')
@@ -218,7 +212,7 @@ def elsewhere(
         if now and m.get(k) is not None and now.get(k) is not None and m.get(count):
             accuracies[k] = m[k], now[k], by_chance(m[k], m[count])
     return Elsewhere(
-        kind,
+        kind=kind,
         losses=losses,
         tolerance=TOLERANCE if m.get('precision', 'fp32') == 'fp32' else COARSE,
         steps=n,

@@ -19,6 +19,7 @@ from ..data.compare import difference, kind_of, lengths_of, uncompared
 from ..data.skeleton import Skeleton, skeleton_from
 from .checkpoints import load_foreign
 from .parameters import UseParameters
+from .run_names import weights_file
 from .train_parameters import PLACES, TrainParameters
 from ..fast.lean import LEAN, exchange
 from ..models.msagcn import MSAGCN
@@ -148,7 +149,7 @@ def _overridden(about: dict, use: UseParameters) -> dict:
 
 
 def open_weights(
-    path,
+    path,  # a file; or the name or the folder of a run
     use: UseParameters | None = None,  # what the file does not say
     device='cpu',
     clips: Clips | None = None,  # data that it shall answer, if they are at hand
@@ -156,7 +157,7 @@ def open_weights(
     """A model from any checkpoint that this package reads.
 
     These are ours, the release's, MS-G3D's authors', MMAction2's and pyskl's."""
-    use = use or UseParameters()
+    path, use = weights_file(str(path)), use or UseParameters()
     if clips is None and use.benchmark:
         clips = load_clips(Path(use.data_dir) / use.benchmark)
     if _is_ours(path):

@@ -62,12 +62,12 @@ FEEDS = {
 }
 
 # %% ../../nbs/feeds/20_feeds.ipynb #983e19ce
-@dataclass
+@dataclass(kw_only=True)
 class FedStore(ClipStore):
     "A data set on a device, with the feed that samples it."
 
     feed: str = 'nw_ucla'
-    up: str = 'y'  # the vertical axis, for feeds that turn about it
+    up: str = 'y'  # the vertical axis, for feeds that rotate about it
 
 
 def fed_store(clips: Clips, device='cpu', feed: str = '', dtype=torch.float32) -> FedStore:

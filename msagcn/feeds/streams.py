@@ -21,7 +21,7 @@ from .cpp_augment import rotated_clips
 from ..native import compiled
 
 # %% ../../nbs/feeds/11_streams.ipynb #1a97e7eb
-@dataclass
+@dataclass(kw_only=True)
 class ClipStore:
     "A data set on a device, ready to be sampled."
 

@@ -277,7 +277,7 @@ def need_onnx() -> None:
     "Raise an error that says how to install the packages, if one is missing."
     missing = [n for n in ('onnx', 'onnxscript', 'onnxruntime') if find_spec(n) is None]
     if missing:
-        raise MsagcnError(f"ONNX needs {', '.join(missing)}: pip install 'msagcn[export]'")
+        raise MsagcnError(f'ONNX needs {", ".join(missing)}: pip install "msagcn[export]"')
 
 
 def export_onnx(

@@ -9,9 +9,6 @@ __all__ = ['DATASETS', 'add_fuse_flags', 'has_fuse_flags', 'fuse_from_flags']
 from pathlib import Path
 
 from ..core import MsagcnError
-from .fuse_files import Fused, Measured, fuse_files
-from .scores import read_labels
-from ..training.evaluate import RELEASE_FOUR, RELEASE_WEIGHTS, release_weights
 
 # %% ../../nbs/foreign/24_fuse_flags.ipynb #ffe0463d
 DATASETS = {
@@ -23,7 +20,7 @@ DATASETS = {
 }
 # the release's names for two of its streams
 _ALIASES = {'bone_p2': '--prompt', 'bone_p5': '--prompt2'}
-_SIX = tuple(RELEASE_WEIGHTS['nw_ucla'])
+_SIX = ('joint', 'bone', 'joint_motion', 'bone_motion', 'bone_p2', 'bone_p5')
 
 
 def add_fuse_flags(parser) -> None:
@@ -93,6 +90,8 @@ def has_fuse_flags(args) -> bool:
 # %% ../../nbs/foreign/24_fuse_flags.ipynb #b21f73d0
 def _files_and_weights(args, benchmark: str) -> tuple[list, list]:
     "The files that the flags name, and a weight for each."
+    from msagcn.training.evaluate import RELEASE_FOUR, release_weights
+
     streams = {stream: getattr(args, stream) for stream in _SIX if getattr(args, stream)}
     by_kind = [*args.position_ckpts, *args.motion_ckpts]
     if bool(by_kind) == bool(streams):
@@ -123,6 +122,9 @@ def fuse_from_flags(
     args,  # as parsed with `add_fuse_flags`; `parameter` may hold the pair data_dir
 ) -> str:
     "Fuse the files that the flags name; returns the accuracies as text."
+    from msagcn.foreign.fuse_files import fuse_files
+    from msagcn.foreign.scores import read_labels
+
     given = dict(getattr(args, 'parameter', None) or [])
     if getattr(args, 'file', None) or set(given) - {'data_dir'}:
         raise MsagcnError(
@@ -140,7 +142,7 @@ def fuse_from_flags(
     return _report(fuse_files(files, weights, labels, data, benchmark), files, weights)
 
 
-def _report(r: Fused, files: list, weights: list) -> str:
+def _report(r, files: list, weights: list) -> str:
     "A line for each file, the notes, and the accuracy of the sum in the last line."
     lines = [f'{_file_line(m)}  x {w:<4g} {f}' for f, w, m in zip(files, weights, r.files)]
     lines += [f'note: {note}' for note in r.notes]
@@ -160,7 +162,7 @@ def _report(r: Fused, files: list, weights: list) -> str:
     return '\n'.join(lines)
 
 
-def _file_line(m: Measured) -> str:
+def _file_line(m) -> str:  # m: a `Measured`
     "Top-1 of a file with its interval, and of the clean clips."
     clean = '' if m.top1_clean is None else f'  clean {m.top1_clean:.2f}'
     return f'{m.top1:7.2f} ({_ends(m.interval)}){clean}'

@@ -17,6 +17,7 @@ from ..data.clips import Clips, load_clips
 from ..data.skeleton import Skeleton, skeleton_from
 from ..experiments.parameters import ExploreParameters, UseParameters
 from ..experiments.records import folder_of
+from ..experiments.run_names import WEIGHTS, there_are, weights_path
 from ..experiments.weights import open_weights
 from ..feeds.feeds import fed_store
 from .explorer_data import explorer_tree, pack
@@ -68,27 +69,22 @@ def worth_showing(s: Scores, n: int) -> list[str]:
     return (first + other_classes + same_classes + wrong[2:])[:n]
 
 # %% ../../nbs/report/40_explorer.ipynb #547ee7ea
-_ENDINGS = '.safetensors', '.pt', '.pth', '.pth.tar'
-
-
 def weights_of_runs(p: ExploreParameters) -> dict[str, Path]:
-    "Where the weights of the runs are, by name; a weights file may stand for a run."
+    "Where the weights of the runs are, by name; a folder or a file of weights may stand for it."
     if not p.runs:
         raise MsagcnError('runs: name one or more runs')
-    files = [
-        Path(r) if r.endswith(_ENDINGS) else folder_of(r, p.reports_dir, p.runs_dir).weights
-        for r in p.runs
-    ]
+    files = [weights_path(r, p.runs_dir) for r in p.runs]
     names = [f.parent.name if f.stem == 'weights' else f.stem for f in files]
     if repeated := [r for r in names if names.count(r) > 1]:
         same = ', '.join(str(f) for r, f in zip(names, files) if r == repeated[0])
         raise MsagcnError(f'runs: {repeated[0]} is the name of several: {same}')
     weights = dict(zip(names, files))
+    trained = [f.parent.name for f in Path(p.runs_dir).glob(f'*/{WEIGHTS}')]
     for r, path in weights.items():
         if not path.exists():
             raise MsagcnError(
-                f'{path.absolute()}: no weights of run {r} here; '
-                'train it first, or name a file of weights'
+                f'{path.absolute()}: no weights of run {r} here; train it first, or name a file of '
+                f'weights; {there_are(trained, r, "with weights")}'
             )
     return weights
 

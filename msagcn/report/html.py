@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pandas as pd
 
-import msagcn
 from ..core import MsagcnError, write_text
+from ..experiments.shipped import runner_files
 
 # %% ../../nbs/report/20_html.ipynb #e9ca76a6
 def notebook_tool(name: str):
@@ -25,21 +25,16 @@ def notebook_tool(name: str):
         return importlib.import_module(name)
     except ImportError as e:
         raise MsagcnError(
-            f'{name}: not installed, needed for reports; pip install msagcn[notebooks]'
+            f'{name}: not installed, needed for reports; pip install "msagcn[notebooks]"'
         ) from e
 
 # %% ../../nbs/report/20_html.ipynb #1daaf5a0
-def runner(name: str) -> Path:  # 'train', 'ablation' or another that is in nbs/runs
-    "Path of a runner notebook: of this package's checkout, or below the current folder."
-    roots = Path(msagcn.__file__).resolve().parents[1], Path.cwd()
-    places = [root / 'nbs/runs' / f'{name}.ipynb' for root in roots]
-    for p in places:
-        if p.exists():
-            return p
-    raise MsagcnError(
-        f'{places[0]}: no such notebook; runner notebooks come with the source checkout, '
-        'run msagcn inside one'
-    )
+def runner(name: str) -> Path:  # 'train', 'ablation' or another of `runner_files`
+    "Path of a runner notebook that comes with the package."
+    notebooks = runner_files()
+    if name not in notebooks:
+        raise MsagcnError(f'{name}.ipynb: no such notebook; there are: {", ".join(notebooks)}')
+    return notebooks[name]
 
 # %% ../../nbs/report/20_html.ipynb #4a515de5
 def execute(

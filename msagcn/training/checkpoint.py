@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from ..core import MsagcnError, atomic_write
 
 # %% ../../nbs/training/17_checkpoint.ipynb #b20100d9
-@dataclass
+@dataclass(kw_only=True)
 class Position:
     "Where a training stands. Every field goes into the checkpoint, as JSON."
 

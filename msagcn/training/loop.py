@@ -30,7 +30,7 @@ from .steps import Steps, steps_of
 FIRST = 8  # steps whose losses are kept
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Training:
     "A training under way."
 
@@ -170,7 +170,7 @@ def _check_plan(plan: Plan, n: int, device: torch.device) -> None:
         )
     precision_context(plan, device)
     if plan.compile and (device.type != 'cpu' or plan.precision != 'fp32'):
-        raise MsagcnError('compile: is for precision fp32 on a processor; leave it out otherwise')
+        raise MsagcnError('compile: is for precision fp32 on a CPU; leave it out otherwise')
 
 
 def _compilable(plan: Plan) -> bool:
@@ -190,7 +190,7 @@ def _resume(checkpoint, plan: Plan, model, optimiser, scaler) -> Position:
         if position.scaler is not None:
             scaler.load_state_dict(position.scaler)
     else:
-        position = Position(settings, first_losses=[])
+        position = Position(plan=settings, first_losses=[])
     if len(set(gather((position.epoch, position.step)))) > 1:
         raise MsagcnError(
             f'{checkpoint}: the processes do not all see it; they need a shared folder'

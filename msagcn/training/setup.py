@@ -67,7 +67,7 @@ def precision_context(plan: Plan, device: torch.device):
     if plan.precision == 'fp32':
         return nullcontext()
     if plan.precision == 'fp16' and device.type != 'cuda':
-        raise MsagcnError('precision: fp16 needs a GPU; bf16 works on processors')
+        raise MsagcnError('precision: fp16 needs a GPU; bf16 works on CPUs')
     dtype = {'bf16': torch.bfloat16, 'fp16': torch.float16}[plan.precision]
     return torch.autocast(device.type, dtype)
 

@@ -34,7 +34,7 @@ class Sums(NamedTuple):
 class Steps:
     "Steps of a training, issued one by one."
 
-    def __init__(self, model, s: FedStore, plan: Plan, optimiser, scaler):
+    def __init__(self, *, model, s: FedStore, plan: Plan, optimiser, scaler):
         self.model, self.s, self.plan = model, s, plan
         self.optimiser, self.scaler = optimiser, scaler
 
@@ -107,8 +107,10 @@ OFTEN = 10  # seconds between checkpoints of recorded epochs, which may be short
 class CapturedSteps(Steps):
     "Steps of a training as replays of one recorded step."
 
-    def __init__(self, model, s, plan, optimiser, scaler, clips):
-        super().__init__(model, s, plan, optimiser, scaler)
+    def __init__(self, *, clips, **settings):
+        super().__init__(**settings)
+        model, s, plan = self.model, self.s, self.plan
+        optimiser, scaler = self.optimiser, self.scaler
         self.saved = time.monotonic()
         first = clips.repeat(math.ceil(plan.batch_size / len(clips)))[: plan.batch_size]
         x, y = self.input(first, torch.zeros_like(first))

@@ -1,0 +1,197 @@
+"""Run the library's notebooks, each in a process of its own: their checks, and what their cells show.
+
+Without an option, as `make test` does, a notebook fails if a cell fails or shows something else than
+what is kept in it. With `--write` (`make figures`) what it shows is kept: pictures, text and tables of
+library notebooks. Not of cells with `#| varies`, whose result is another one each time (a duration), and
+not of `#| slow` ones, which are not run. Paths name single notebooks.
+"""
+
+import argparse
+import base64
+import io
+import json
+import multiprocessing
+import os
+import re
+import sys
+from contextlib import chdir
+from importlib import import_module
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+SKIPPED = {'slow', 'gpu', 'notest', 'eval:false'}  # as nbdev_test, by `tst_flags` in settings.ini
+IMAGE = 'image/png'
+NUMBER = re.compile(r'[-+]?\d+\.?\d*(?:e[-+]?\d+)?')
+
+
+def library() -> list[Path]:
+    "The notebooks that are run: those of modules, and the README's; no runner."
+    found = sorted((ROOT / 'nbs').rglob('*.ipynb'))
+    return [
+        p for p in found if re.match(r'\d|index', p.name) and '.ipynb_checkpoints' not in p.parts
+    ]
+
+
+def flags(cell: dict) -> set[str]:
+    "What a cell's lines that begin with #| say, without spaces: their first words, or `eval:false`."
+    lines = re.findall(r'^#\| ?(.*)', ''.join(cell['source']), re.M)
+    return {'eval:false' if line.startswith('eval:') else line.split()[0] for line in lines if line}
+
+
+def new_shell():
+    "A shell whose pictures are PNG files of 100 dots an inch, without the program's version in them."
+    import matplotlib.pyplot as plt
+    from execnb.shell import CaptureShell
+    from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+    shell = CaptureShell(mpl_format='png')
+    plt.rcParams['figure.dpi'] = 100
+    set_matplotlib_formats('png', metadata={'Software': None})
+    return shell
+
+
+def in_few_colours(png: str) -> str:
+    "A picture with at most 256 colours, which needs a third of the bytes."
+    picture, small = Image.open(io.BytesIO(base64.b64decode(png))).convert('RGB'), io.BytesIO()
+    picture.quantize(256, dither=Image.Dither.NONE).save(small, 'png', optimize=True)
+    return base64.b64encode(small.getvalue()).decode()
+
+
+def kept(output: dict) -> dict | None:
+    "What is kept of one output: the picture, else the table or text; None for objects without a text."
+    if output['output_type'] == 'stream':
+        return output if output['name'] == 'stdout' else None
+    data = output.get('data', {})
+    if IMAGE in data:
+        best = {IMAGE: in_few_colours(data[IMAGE])}
+    elif re.match(r'\W*<', ''.join(data.get('text/plain', '<'))) and 'text/html' not in data:
+        return None
+    else:
+        best = {k: v for k, v in data.items() if k in ('text/plain', 'text/html')}
+    return dict(data=best, metadata={}, output_type='display_data')
+
+
+def shown(cells: list[dict], folder: Path) -> dict[int, list[dict]]:
+    "What each code cell shows, by its place; `RuntimeError` with the traceback if one fails."
+    shell, out = new_shell(), {}
+    sys.path[:0] = [str(ROOT), str(folder)]
+    with chdir(folder):
+        for i, cell in enumerate(cells):
+            if cell['cell_type'] != 'code' or flags(cell) & SKIPPED:
+                continue
+            outputs = shell.run(''.join(cell['source']))
+            if shell.exc:
+                raise RuntimeError(f'cell {i}:\n' + ''.join(outputs[-1]['traceback']))
+            varies = 'varies' in flags(cell)
+            out[i] = [] if varies else [k for k in map(kept, outputs) if k]
+    return out
+
+
+def pixels(png: str) -> np.ndarray:
+    "A picture as an array (height, width, 3) from 0 to 1."
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(png))).convert('RGB')) / 255
+
+
+def difference(old: dict, new: dict) -> str:
+    """Why one output is not the other, or nothing.
+
+    Exactly equal, or as near as another processor's rounding brings them: pictures of one size whose
+    pixels differ by 1 % on average, text of the same words whose numbers differ by 0.1 %."""
+    if old == new:
+        return ''
+    old, new = ({'stdout': o['text']} if 'text' in o else o['data'] for o in (old, new))
+    if old.keys() != new.keys():
+        return f'{"".join(new)} instead of {"".join(old)}'
+    for kind in old:
+        if kind == IMAGE:
+            a, b = pixels(old[kind]), pixels(new[kind])
+            if a.shape != b.shape:
+                return f'a picture of {b.shape[:2]} instead of {a.shape[:2]} pixels'
+            if (by := float(abs(a - b).mean())) > 0.01:
+                return f'another picture: pixels differ by {by:.1%}'
+            continue
+        a, b = ''.join(old[kind]), ''.join(new[kind])
+        x, y = (np.array(NUMBER.findall(t), float) for t in (a, b))
+        if NUMBER.sub('#', a) != NUMBER.sub('#', b) or not np.allclose(x, y, 1e-3, 1e-6):
+            return f'{b[:200]!r} instead of {a[:200]!r}'
+    return ''
+
+
+def differences(cells: list[dict], outputs: dict[int, list[dict]]) -> list[str]:
+    "A line for each cell that shows something else than what is kept."
+    found = []
+    for i, new in outputs.items():
+        old = cells[i]['outputs']
+        if len(old) != len(new):
+            why = f'{len(new)} outputs, and {len(old)} are kept'
+        else:
+            why = next(filter(None, map(difference, old, new)), '')
+        found += [f'cell {i} shows {why}'] if why else []
+    return found
+
+
+def run(path: Path, write: bool) -> None:
+    "Run one notebook and write or compare its outputs; exits with 1 if it fails or they differ."
+    notebook = json.loads(path.read_text(encoding='utf-8'))
+    cells = notebook['cells']
+    try:
+        outputs = shown(cells, path.parent)
+    except RuntimeError as e:
+        sys.exit(f'{path}: {e}')
+    if path.stem == 'index':  # README is made of it, by nbconvert
+        return
+    if not write:
+        if found := differences(cells, outputs):
+            sys.exit(
+                '\n'.join(f'{path}: {line}' for line in found) + '\nTo keep that: make figures'
+            )
+        return
+    for i, new in outputs.items():
+        cells[i]['outputs'] = new
+    text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True)
+    path.write_text(text + '\n', encoding='utf-8')
+
+
+def run_all(paths: list[Path], write: bool, n: int) -> list[Path]:
+    "Run notebooks, n at a time; returns those that failed."
+    import_module('msagcn.report.explorer')  # what most of them import, once
+
+    fork = multiprocessing.get_context('fork')
+    waiting, running, failed = list(paths), {}, []
+    while waiting or running:
+        while waiting and len(running) < n:
+            path = waiting.pop(0)
+            process = fork.Process(target=run, args=(path, write))
+            process.start()
+            running[process.sentinel] = process, path
+        for sentinel in wait(list(running)):
+            process, path = running.pop(sentinel)
+            process.join()
+            failed += [path] if process.exitcode else []
+    return failed
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('paths', nargs='*', type=Path)
+    parser.add_argument('--write', action='store_true', help='keep what the cells show')
+    parser.add_argument('-n', type=int, default=2, help='processes')
+    args = parser.parse_args()
+    os.environ['IN_TEST'] = '1'  # as nbdev_test says it
+    paths = [p.resolve() for p in args.paths] or library()
+    failed = run_all(paths, args.write, args.n)
+    if failed:
+        sys.exit('\nFailed: ' + ', '.join(p.relative_to(ROOT).as_posix() for p in failed))
+    print(
+        f'{len(paths)} notebooks: all as they were kept'
+        if not args.write
+        else f'{len(paths)} written'
+    )
+
+
+if __name__ == '__main__':
+    main()
