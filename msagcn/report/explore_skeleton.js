@@ -4,7 +4,7 @@ import {clamp, numbers, picked, range} from './explore_numbers.js';
 import {font, mark} from './explore_sheet.js';
 import {counted} from './explore_words.js';
 
-export function drawLimbs(c, {parents, sides}, colours, at) {      // at: joint -> x, y
+export function drawLimbs(c, {parents, sides, across = []}, colours, at) {      // at: joint -> x, y
   for (const side of ['left', 'right', 'trunk']) {
     c.strokeStyle = colours[side];
     c.beginPath();
@@ -13,6 +13,12 @@ export function drawLimbs(c, {parents, sides}, colours, at) {      // at: joint 
       c.moveTo(...at(v));
       c.lineTo(...at(p));
     });
+    if (side === 'trunk') {
+      for (const [v, p] of across) {
+        c.moveTo(...at(v));
+        c.lineTo(...at(p));
+      }
+    }
     c.stroke();
   }
 }

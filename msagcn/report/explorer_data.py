@@ -17,7 +17,7 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from ..core import MsagcnError, Progress
 from ..data.clips import Clips
-from ..data.skeleton import Skeleton, skeleton_from
+from ..data.skeleton import Skeleton, drawn_limbs, skeleton_from
 from ..data.upright import find_up, upright
 from ..experiments.parameters import UseParameters
 from msagcn.report.one_clip import (
@@ -49,12 +49,15 @@ def colour_tables() -> dict[str, str]:
 
 
 def skeleton_tree(skeleton: Skeleton) -> dict:
-    "Joints, their parents and sides of the body, and which joint is the head (-1: none)."
+    """Joints, their parents and sides of the body, and which joint is the head (-1: none).
+
+    `across` are the lines that are drawn beside the tree: shoulders and hips."""
     first_words = [name.split()[0] for name in skeleton.joints]
     head = next((v for v, name in enumerate(skeleton.joints) if name in ('head', 'nose')), -1)
     return dict(
         joints=list(skeleton.joints),
         parents=list(skeleton.parents),
+        across=[pair for pair in drawn_limbs(skeleton) if skeleton.parents[pair[0]] != pair[1]],
         sides=[word if word in ('left', 'right') else 'trunk' for word in first_words],
         head=head,
     )

@@ -38,6 +38,8 @@ def _svg(fig, alt: str) -> str:
     text = re.sub(
         r'<metadata>.*?</metadata>|<!--.*?-->', '', text[text.index('<svg') :], flags=re.S
     )
+    # cells of a heat map end where the next begins, without a seam of the page's colour
+    text = re.sub(r'<g id="QuadMesh[^"]*"', '<g shape-rendering="crispEdges"', text)
     text = re.sub(r'<g id="[^"]*"', '<g', text)  # several figures share a page
     for colour, name in _VARIABLE.items():
         text = re.sub(rf'(?<=: ){colour}\b', f'var(--{name}, {colour})', text, flags=re.I)
