@@ -19,6 +19,7 @@ from .experiments.checkpoints import assumed
 from .experiments.combinations import grid
 from msagcn.experiments.parameters import (
     AblateParameters,
+    CrossvalParameters,
     ExploreParameters,
     ExportParameters,
     FuseParameters,
@@ -41,6 +42,7 @@ from .models.msg3d import MSG3D
 from msagcn.verbs import (
     run_ablate,
     run_bench,
+    run_crossval,
     run_explore,
     run_fuse,
     run_prepare,
@@ -90,6 +92,11 @@ VERBS = {
         AblateParameters,
         run_ablate,
         'train the variants of a grid file (-f) and measure what each costs',
+    ),
+    'crossval': (
+        CrossvalParameters,
+        run_crossval,
+        'train and test in folds over people, and compare with a recorded table',
     ),
     'tables': (
         TablesParameters,
@@ -202,7 +209,8 @@ def _add_predict(verbs) -> None:
         'clips',
         nargs='+',
         metavar='CLIP',
-        help='raw clips, such as the data set or your own were made of',
+        help='raw clips, such as the data set or your own were made of; '
+        "with the weights precog also Seq1_1 to Seq6_12, the box's recordings",
     )
     v.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1, …; auto')
     v.add_argument('--compile', action='store_true', help='MSA-GCN on a processor by compiled code')
@@ -244,8 +252,9 @@ def add_use_flags(v) -> None:
     "Weights, and what a checkpoint of another program does not say of itself."
     v.add_argument(
         '--weights',
-        required=True,
-        help='weights.safetensors of a run, or a checkpoint of another program',
+        default='',
+        help='weights.safetensors of a run, a checkpoint of another program, '
+        'or precog, which is in the box',
     )
     _add_parameter_flag(v)
     for name in _FLAGS:

@@ -14,9 +14,10 @@ import numpy as np
 
 from ..core import MsagcnError, write_text
 from ..data.clips import Clips, load_clips
+from ..data.precog import BOX
 from ..data.skeleton import Skeleton, skeleton_from
 from ..experiments.parameters import ExploreParameters, UseParameters
-from ..experiments.weights import open_weights
+from ..experiments.weights import boxed, open_weights
 from ..feeds.feeds import fed_store
 from .explorer_data import explorer_tree, pack
 from .explorer_page import page
@@ -75,7 +76,9 @@ def weights_of_runs(p: ExploreParameters) -> dict[str, Path]:
     if not p.runs:
         raise MsagcnError('runs: name one or more runs')
     files = [
-        Path(r) if r.endswith(_ENDINGS) else Path(p.runs_dir) / r / 'weights.safetensors'
+        Path(boxed(r))
+        if boxed(r) != r or r.endswith(_ENDINGS)
+        else Path(p.runs_dir) / r / 'weights.safetensors'
         for r in p.runs
     ]
     names = [f.parent.name if f.stem == 'weights' else f.stem for f in files]
@@ -166,7 +169,8 @@ def write_explorer(
     """Write the page of an explorer: to `page`, else into the first run's folder.
 
     Such pages carry the clips' coordinates."""
-    folder = next(iter(weights_of_runs(p).values())).parent
+    run, weights = next(iter(weights_of_runs(p).items()))
+    folder = Path(p.runs_dir) / run if weights.parent == BOX else weights.parent
     path = p.page or folder / ('gallery.html' if p.gallery else 'explore.html')
     return write_text(path, page(text or explore(p)))
 
