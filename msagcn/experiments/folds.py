@@ -7,12 +7,12 @@ __all__ = ['COLUMNS', 'fold_clips', 'prepare_folds', 'planned', 'train_all', 'ne
            'compare_tables', 'crossval']
 
 # %% ../../nbs/experiments/28_folds.ipynb #6db35d14
+import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from multiprocessing import get_context
-from os import cpu_count
 from pathlib import Path
 
 import numpy as np
@@ -82,8 +82,10 @@ def planned(p: CrossvalParameters) -> list[TrainParameters]:
     return out
 
 
-def _one_thread() -> None:
+def _alone() -> None:
+    "A process that trains: on one thread, and without a bar of its own."
     torch.set_num_threads(1)
+    os.environ['MSAGCN_QUIET'] = '1'
 
 
 def train_all(runs: list[TrainParameters], processes: int) -> None:
@@ -91,7 +93,7 @@ def train_all(runs: list[TrainParameters], processes: int) -> None:
     todo = [r for r in runs if not (Path(r.runs_dir) / r.run_id / 'done.json').exists()]
     with (
         Progress(len(runs), 'runs', len(runs) - len(todo)) as bar,
-        ProcessPoolExecutor(processes or cpu_count(), get_context('spawn'), _one_thread) as pool,
+        ProcessPoolExecutor(processes or os.cpu_count(), get_context('spawn'), _alone) as pool,
     ):
         waiting = {pool.submit(train, r): r for r in todo}
         try:
