@@ -99,6 +99,8 @@ OTHERS = [
     'runs',
 ]
 
+LISTS = 'recipes', 'small_sets', 'precog', 'chosen', 'costs', 'again', 'leaked', 'published'
+
 
 def fresh(folder):
     "An empty folder in docs/made/."
@@ -223,8 +225,8 @@ def gather_tables():
         fusion=fusion[FUSED],
         ablation=ablation,
     )
-    for name, table in dict(recipes=lists.recipes, small_sets=lists.small_sets).items():
-        (folder / f'{name}.md').write_text(table(ROOT) + '\n', encoding='utf-8')
+    for name in LISTS:
+        (folder / f'{name}.md').write_text(getattr(lists, name)(ROOT) + '\n', encoding='utf-8')
     for name, frame in tables.items():
         text = to_reports(to_markdown(frame, 'reports/'), '') if len(frame) else 'Not run.'
         (folder / f'{name}.md').write_text(text + '\n', encoding='utf-8')

@@ -17,6 +17,7 @@ from .core import MsagcnError
 from .experiments.names import FORMS
 from msagcn.experiments.parameters import (
     AblateParameters,
+    CrossvalParameters,
     ExploreParameters,
     ExportParameters,
     FactsParameters,
@@ -37,6 +38,7 @@ from .foreign.fuse_flags import add_fuse_flags
 from msagcn.verbs import (
     run_ablate,
     run_bench,
+    run_crossval,
     run_explore,
     run_facts,
     run_fuse,
@@ -70,6 +72,11 @@ VERBS = {
         FactsParameters,
         run_facts,
         'what each adaptive part of trained networks does, and what accuracy loses without it',
+    ),
+    'crossval': (
+        CrossvalParameters,
+        run_crossval,
+        'train and test in folds over people, and compare with a recorded table',
     ),
     'ablate': (
         AblateParameters,
@@ -216,8 +223,9 @@ def add_use_flags(v) -> None:
     "Weights, and what a checkpoint of another program does not say of itself."
     v.add_argument(
         '--weights',
-        required=True,
-        help="a run's name, folder or weights, or a checkpoint of another program",
+        default='',
+        help="a run's name, folder or weights, a checkpoint of another program, "
+        'or precog, which is in the box',
     )
     _add_parameter_flag(v)
     for name in USE_FLAGS:
@@ -299,7 +307,8 @@ def _add_predict(verbs) -> None:
         'clips',
         nargs='+',
         metavar='CLIP',
-        help='raw clips, such as the data set or your own were made of',
+        help='raw clips, such as the data set or your own were made of; '
+        "with the weights precog also Seq1_1 to Seq6_12, the box's recordings",
     )
     v.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1, …; auto')
     v.add_argument('--compile', action='store_true', help='MSA-GCN on a processor by compiled code')

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PrepareParameters', 'FuseParameters', 'TestParameters', 'VerifyParameters', 'AblateParameters', 'RunsParameters',
-           'TablesParameters', 'ExploreParameters', 'FactsParameters', 'ReportParameters', 'UseParameters',
-           'PredictParameters', 'ExportParameters']
+           'CrossvalParameters', 'TablesParameters', 'ExploreParameters', 'FactsParameters', 'ReportParameters',
+           'UseParameters', 'PredictParameters', 'ExportParameters']
 
 # %% ../../nbs/experiments/10_parameters.ipynb #e6958155
 from typing import Annotated, Literal
@@ -23,7 +23,7 @@ class PrepareParameters(Parameters):
 
     benchmark: Benchmark = Field(
         'embedded',
-        description='nw_ucla, embedded, ntu60_xsub, ntu60_xview, ntu120_xsub, ntu120_xset, kinetics, '
+        description='nw_ucla, embedded, precog, ntu60_xsub, ntu60_xview, ntu120_xsub, ntu120_xset, kinetics, '
         'or a name for data of your own',
     )
     source: str = Field(
@@ -57,7 +57,7 @@ class PrepareParameters(Parameters):
 
 # %% ../../nbs/experiments/10_parameters.ipynb #337796ef
 _CHECKPOINTS = (
-    "a run's name or folder; .safetensors of ours; "
+    "a run's name or folder; precog, in the box; .safetensors of ours; "
     ".pt or .pth of MSA-GCN's release, MS-G3D's authors, MMAction2, pyskl"
 )
 
@@ -138,6 +138,35 @@ class RunsParameters(Parameters):
     )
     runs_dir: str = Field('runs', description='weights and checkpoints, also of unfinished runs')
     reports_dir: str = Field('reports', description='recorded results')
+
+
+class CrossvalParameters(Parameters):
+    "Cross-validation over people."
+
+    benchmark: Benchmark = Field(
+        'precog', description='a prepared data set in data_dir that says who performs'
+    )
+    recipes: Annotated[list[str], Field(min_length=1)] = Field(
+        ['params/precog.yaml', 'params/precog_msagcn.yaml'],
+        description='parameter files, one for each network',
+    )
+    streams: Annotated[list[Stream], Field(min_length=1)] = Field(
+        ['joint', 'bone'], description='of each network; fused with equal weights, too'
+    )
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [1, 2, 3]
+    folds: Annotated[int, Field(ge=2)] = Field(
+        4,
+        description='parts that the people are cut into; as many as people: one left out at a time',
+    )
+    processes: Annotated[int, Field(ge=0)] = Field(
+        0, description='runs that train at once, each on one thread; 0: one for each core'
+    )
+    recorded: str = Field(
+        '', description='a table of an earlier call, to compare with; empty: none'
+    )
+    data_dir: str = Field('data', description='prepared data')
+    runs_dir: str = Field('runs', description='weights and checkpoints')
+    reports_dir: str = Field('reports', description='recorded results, and the table')
 
 
 class TablesParameters(Parameters):
