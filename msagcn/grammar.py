@@ -18,6 +18,7 @@ from .experiments.names import FORMS
 from msagcn.experiments.parameters import (
     AblateParameters,
     CrossvalParameters,
+    EvaluateParameters,
     ExploreParameters,
     ExportParameters,
     FactsParameters,
@@ -27,7 +28,6 @@ from msagcn.experiments.parameters import (
     ReportParameters,
     RunsParameters,
     TablesParameters,
-    TestParameters,
     VerifyParameters,
 )
 from .experiments.reading import explained
@@ -57,7 +57,7 @@ VERBS = {
     'prepare': (PrepareParameters, run_prepare, 'raw files to a checked data set'),
     'train': (TrainParameters, run_train, 'train runs; values separated by commas make a grid'),
     'test': (
-        TestParameters,
+        EvaluateParameters,
         run_test,
         'accuracy of weights, ours or a checkpoint of another program',
     ),

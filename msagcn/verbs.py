@@ -18,6 +18,7 @@ from .core import MsagcnError
 from msagcn.experiments.parameters import (
     AblateParameters,
     CrossvalParameters,
+    EvaluateParameters,
     ExploreParameters,
     FactsParameters,
     FuseParameters,
@@ -25,7 +26,6 @@ from msagcn.experiments.parameters import (
     ReportParameters,
     RunsParameters,
     TablesParameters,
-    TestParameters,
     VerifyParameters,
 )
 from .experiments.shipped import copy_notebooks, first_line, recipe_files
@@ -82,12 +82,12 @@ def _result_lines(m: dict) -> list[str]:
     return [lines[0], *filter(None, lines[1:])]
 
 
-def run_test(p: TestParameters) -> None:
+def run_test(p: EvaluateParameters) -> None:
     "The accuracy of weights, in words."
     from msagcn.distributed.ranks import world
-    from msagcn.experiments.testing import test_accuracy
+    from msagcn.experiments.testing import measure_accuracy
 
-    m = test_accuracy(p)
+    m = measure_accuracy(p)
     unknown = m.pop('not_compared', '')
     if world()[0]:
         return

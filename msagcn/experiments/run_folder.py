@@ -60,7 +60,7 @@ def _make_folders(p: TrainParameters) -> None:
             raise MsagcnError(f'{name}: {folder}: cannot write ({e.strerror or e})') from e
 
 
-def check_preparation(p, clips: Clips) -> None:  # p: TrainParameters or TestParameters
+def check_preparation(p, clips: Clips) -> None:  # p: TrainParameters or EvaluateParameters
     "NTU is prepared in two ways under one name: refuse the feed of one on the data of the other."
     if {p.feed, clips.feed} == {'whole', 'ctr_gcn'}:
         pipeline = dict(whole='msg3d', ctr_gcn='ctr_gcn')[p.feed]
