@@ -161,7 +161,7 @@ def result_row(m: dict) -> dict:  # m: metrics of a run
     row['device'] = m.get('machine', {}).get('device')
     if m.get('model') == 'msg3d':
         row |= dict(topology=m.get('normalize'), context='')
-    if m.get('steps'):  # how often each clip was seen
+    if m.get('steps') and m.get('n_train'):  # how often each clip was seen
         row['epochs'] = round(m['steps'] * m['batch_size'] / m['n_train'])
     return row
 
