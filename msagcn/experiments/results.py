@@ -209,7 +209,8 @@ def _write_rows(path: Path, records: dict[str, dict], tested: bool) -> None:
             rows.pop(name, None)
     if not rows and not path.exists():
         return
-    columns = list(dict.fromkeys([*before.columns, *RESULT_COLUMNS]))
+    existing = before.columns if path.exists() else []
+    columns = list(dict.fromkeys([*existing, *RESULT_COLUMNS]))
     table = pd.DataFrame(list(rows.values()), columns=columns).fillna('')
     write_text(path, table.to_csv(index=False, lineterminator='\n'))
 
