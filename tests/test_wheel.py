@@ -26,8 +26,8 @@ class Blocked:
             raise ModuleNotFoundError(f'{{name}} is blocked', name=name)
 sys.meta_path.insert(0, Blocked())
 """
-# nothing of the environment of the tests reaches the installed command
-CLEAN = dict(PYTHONPATH='', PYTHONNOUSERSITE='1')
+# nothing of the environment of the tests reaches the installed command, but where nbconvert's templates are
+CLEAN = dict(PYTHONPATH='', PYTHONNOUSERSITE='1', JUPYTER_PATH=f'{sys.prefix}/share/jupyter')
 
 
 @pytest.fixture(scope='module')
