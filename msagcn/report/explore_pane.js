@@ -146,6 +146,8 @@ export class Pane {
     this.weight = this.W && Float32Array.from({length: T}, (_, t) => mean(t));
     this.states.frames = this.W ? stateOfFrames(this.W, T) : '';
     this.states.gate = this.gate ? stateOfGate(this.gate) : '';
+    this.ofFrames = this.W && this.laneRange('frames', this.W);
+    this.ofGate = this.gate && this.laneRange('gate', this.gate);
   }
   laneRange(part, values) {                    // of colours: all that it can be, or all that it is
     const own = extent(values), [low, high] = this.layer.ranges[part];
@@ -153,17 +155,18 @@ export class Pane {
     if (this.owner.state.stretch && some) return {low: own.low, high: own.high, signed: false};
     return {low, high, signed: false};
   }
-  get lanes() {
-    const {T, W, states} = this, list = [];
+  get laneCount() { return (this.W ? 2 : 0) + (this.gate ? 1 : 0); }
+  lanes(now) {                                 // of weights of frames; the first differs from frame to frame
+    const {T, W, states, weight: mean} = this, list = [];
     if (W) {
-      const now = this.now, column = Float32Array.from({length: T}, (_, t) => W[t * T + now]);
-      const state = states.frames, of = this.laneRange('frames', W);
-      list.push({name: 'into this frame', kind: 'frame-weight', values: column, range: of, state},
-        {name: 'into all frames', kind: 'mean-frame-weight', values: this.weight, range: of, state});
+      const column = Float32Array.from({length: T}, (_, t) => W[t * T + now]);
+      const of = {range: this.ofFrames, state: states.frames};
+      list.push({name: 'into this frame', kind: 'frame-weight', values: column, ...of},
+        {name: 'into all frames', kind: 'mean-frame-weight', values: mean, ...of});
     }
     if (this.gate) {
-      list.push({name: 'frame gate', kind: 'frame-gate', values: this.gate, state: states.gate,
-        range: this.laneRange('gate', this.gate)});
+      const of = {range: this.ofGate, state: states.gate};
+      list.push({name: 'frame gate', kind: 'frame-gate', values: this.gate, ...of});
     }
     return list;
   }
@@ -251,7 +254,7 @@ export class Pane {
     const shown = this.lists.part.map(ofPart);
     if (this.W) {
       const words = this.states.frames || span(extent(this.W));
-      shown.push(this.tile('frames', this.W, this.T, this.laneRange('frames', this.W), words));
+      shown.push(this.tile('frames', this.W, this.T, this.ofFrames, words));
       this.frameTile = shown.at(-1).firstChild;
     } else this.frameTile = null;
     if (seeds) {
@@ -288,11 +291,12 @@ export class Pane {
     const three = beside && this.line.offsetTop === this.heat.offsetTop;
     const rest = heightOfTime(this, this.line.clientWidth || 400, 0) + 110;
     const curves = three ? 84 + matrix - rest : 110;
-    this.heights = {most, skeleton: beside ? matrix : heightOfSkeleton(w, most), curves};
+    const time = heightOfTime(this, this.line.clientWidth || 400, curves);
+    this.heights = {most, skeleton: beside ? matrix : heightOfSkeleton(w, most), curves, time};
   }
   draw(level) {
     if (level === 2) this.arrange();
-    const {most, skeleton, curves} = this.heights;
+    const {most, skeleton, curves, time} = this.heights;
     if (level >= 1) {
       this.share();
       const V = this.data.skeleton.joints.length, long = layOut(V, this.heat.clientWidth || 400, most).height;
@@ -301,7 +305,7 @@ export class Pane {
     }
     const [s, width, height] = fit(this.body3d, skeleton);
     this.spots = drawSkeleton(this, s, width, height);
-    const [t, long] = fit(this.line, heightOfTime(this, this.line.clientWidth || 400, curves));
+    const [t, long] = fit(this.line, time);
     this.plot = drawTime(this, t, long, curves);
     this.drawFrameTile();
     if (level >= 1) this.say();
