@@ -285,7 +285,9 @@ export class Pane {
 
   // -- drawing: 0 what moves, 1 also what is lit, 2 all
   arrange() {                                  // heights, for the width and the window
-    const V = this.data.skeleton.joints.length, most = clamp(window.innerHeight - 270, 300, 760);
+    const above = this.heat.getBoundingClientRect().top - this.owner.root.getBoundingClientRect().top;
+    const V = this.data.skeleton.joints.length, taken = Math.max(270, above + 64);
+    const most = clamp(window.innerHeight - taken, 300, 760);
     const matrix = layOut(V, this.heat.clientWidth || 400, most).height, w = this.body3d.clientWidth || 300;
     const beside = this.body3d.offsetTop === this.heat.offsetTop;
     const three = beside && this.line.offsetTop === this.heat.offsetTop;
