@@ -4,7 +4,8 @@ import {bounds, clamp, extent, nearest, numbers, range, slice, strengths, sum} f
 import {correlationOf, meanOf, sharedByChance, sharedOf, signsOf, spreadOf} from './explore_seeds.js';
 import {fit, h} from './explore_sheet.js';
 import {
-  ofEntry, ofJoint, ofMatrix, ofSeeds, span, stateOfFrames, stateOfGate, stateOfPart, verdict, verdictText,
+  hints, ofEntry, ofJoint, ofMatrix, ofSeeds, span, stateOfFrames, stateOfGate, stateOfPart, verdict,
+  verdictText,
 } from './explore_words.js';
 import {drawSkeleton, heightOfSkeleton} from './explore_skeleton.js';
 import {colouring, drawMatrix, layOut, paint} from './explore_matrix.js';
@@ -216,11 +217,11 @@ export class Pane {
   }
   lines() {                                    // what is drawn, in words
     const {joint, column} = this.owner, seeds = this.seeds ? [ofSeeds(this)] : [];
-    if (joint < 0) return [...seeds, ...ofMatrix(this)];
+    if (joint < 0) return [...seeds, ofMatrix(this)];
     return column < 0 ? [...ofJoint(this, joint), ...seeds] : [ofEntry(this, joint, column), ...seeds];
   }
   say() {
-    const lines = this.lines(), {clip, frame} = this;
+    const lines = [...this.lines(), ...(this.owner.joint < 0 ? hints(this) : [])], {clip, frame} = this;
     this.said.replaceChildren(...lines.map(textContent => h('p', {textContent})));
     this.heat.setAttribute('aria-label', 'Adjacency matrix, rows are source joints, columns target joints: '
       + `${this.title()}. ${lines.join(' ')} Arrow keys move from entry to entry.`);
