@@ -36,6 +36,8 @@ export function listsOf(data, view) {          // what can be chosen, given what
 export const lowest = (key, list) =>           // -1 stands for the mean over all
   ((key === 'stage' || key === 'head') && list.length > 1 ? -1 : 0);
 
+const inAll = words => (words.every(w => w === words[0]) ? words[0] : '');     // what all seeds have
+
 export class Pane {
   constructor(owner, index) {
     Object.assign(this, {owner, data: owner.data, index, count: {edges: 0, rings: 0, from: 0, to: 0}});
@@ -99,7 +101,8 @@ export class Pane {
     });
     const names = this.lists.part, ranges = this.layer.ranges;
     this.matrices = Object.fromEntries(names.map(k => [k, meanOf(this.bySeed.map(m => m[k]))]));
-    this.states = Object.fromEntries(names.map(k => [k, stateOfPart(this.matrices[k], ranges[k])]));
+    const state = k => inAll(this.bySeed.map(m => stateOfPart(m[k], ranges[k])));
+    this.states = Object.fromEntries(names.map(k => [k, state(k)]));
     this.A = this.matrices[this.partName];
     this.scaling = strengths(this.A, V);
     const list = this.bySeed.map(m => m[this.partName]);
@@ -134,19 +137,20 @@ export class Pane {
   frames(inLayer) {                            // weights of frames; the mean over seeds
     const of = key => {                        // of the body that is shown
       if (inLayer[0][key] === undefined) return null;
-      return meanOf(inLayer.map(l => {
+      return inLayer.map(l => {
         const a = this.array(l[key]), x = numbers(a), each = x.length / a.shape[0];
         const b = Math.min(this.view.body, a.shape[0] - 1);
         return x.subarray(b * each, (b + 1) * each);
-      }));
+      });
     };
-    this.W = of('frames');
-    this.gate = of('gate');
+    const [frames, gates] = [of('frames'), of('gate')];
+    this.W = frames && meanOf(frames);
+    this.gate = gates && meanOf(gates);
     const T = this.T = this.gate?.length ?? Math.round(Math.sqrt(this.W?.length ?? 0));
     const mean = t => sum([...this.W.subarray(t * T, (t + 1) * T)]) / T;
     this.weight = this.W && Float32Array.from({length: T}, (_, t) => mean(t));
-    this.states.frames = this.W ? stateOfFrames(this.W, T) : '';
-    this.states.gate = this.gate ? stateOfGate(this.gate) : '';
+    this.states.frames = frames ? inAll(frames.map(W => stateOfFrames(W, T))) : '';
+    this.states.gate = gates ? inAll(gates.map(stateOfGate)) : '';
     this.ofFrames = this.W && this.laneRange('frames', this.W);
     this.ofGate = this.gate && this.laneRange('gate', this.gate);
   }
@@ -182,7 +186,7 @@ export class Pane {
       return {low: 0, high, signed: true, words};
     }
     const least = Math.min(...bounds.map(b => b[0])), high = Math.max(...bounds.map(b => b[1]));
-    const most = Math.max(-least, high), words = `colours: ${bounds[0][2]}`;
+    const most = Math.max(-least, high), words = `colours: ${bounds[0][2]}, ${span({low: least, high})}`;
     if (least < 0) return {low: -most, high: most, signed: true, words};
     return {low: least, high, signed: false, words};
   }
