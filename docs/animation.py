@@ -5,26 +5,26 @@ Drives headless Chromium through the frames of an explorer page, such as that of
 import io
 import shutil
 import sys
+from urllib.parse import urlencode
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
 SIZE = dict(width=1366, height=768)
-SHOWN = dict(x=0, y=0, width=1366, height=632)  # without the small pictures below
+SHOWN = dict(x=0, y=0, width=1366, height=604)  # without the small pictures below
 SHARE = 0.75  # of the size on screen
-CLIP = 'pick up with one hand (a01_s02_e00_v03)'
+VIEW = dict(clip='a02_s05_e00_v03', layer='block 1', subset='itself', part='learned')
 MS = 120  # each frame
 
 
-def frames(file, clip):  # clip: as the page lists it
-    "A figure of each frame of a clip."
+def frames(file, view):  # view: names of what is shown, as the page's address has them
+    "A picture of each frame of a clip."
     with sync_playwright() as p:
         browser = p.chromium.launch(
             executable_path=shutil.which('chromium'), args=['--no-sandbox', '--disable-gpu']
         )
         tab = browser.new_page(viewport=SIZE)
-        tab.goto(f'file://{file}')
-        tab.locator('select').filter(has_text=clip).select_option(label=clip)
+        tab.goto(f'file://{file}#{urlencode(view)}')
         slider = tab.get_by_label('time in the clip')
         last = float(slider.get_attribute('max'))
         number = 34
@@ -41,5 +41,5 @@ def frames(file, clip):  # clip: as the page lists it
 if __name__ == '__main__':
     page, out = sys.argv[1:3]
     size = int(SHOWN['width'] * SHARE), int(SHOWN['height'] * SHARE)
-    first, *rest = (f.resize(size, Image.LANCZOS) for f in frames(page, CLIP))
+    first, *rest = (f.resize(size, Image.LANCZOS) for f in frames(page, VIEW))
     first.save(out, save_all=True, append_images=rest, duration=MS, loop=0, quality=70, method=6)

@@ -23,6 +23,7 @@ MADE = HERE / 'made'
 sys.path.insert(0, str(HERE))
 import figures
 import lists
+from signatures import signatures
 
 project, author = 'msagcn', 'The msagcn developers'
 version = release = msagcn.__version__
@@ -41,7 +42,7 @@ html_math_renderer = 'mathml'  # below; needs neither script nor font
 myst_enable_extensions = ['dollarmath']
 smartquotes = False  # what is written is shown
 myst_heading_anchors = 3
-nb_execution_mode = 'off'  # `make test` runs the notebooks
+nb_execution_mode = 'off'  # what is shown was kept by `make figures`; `make test` compares
 nb_ipywidgets_js = {}  # would come from elsewhere
 suppress_warnings = ['myst.header']  # notebooks go on from one level to another as they like
 
@@ -98,6 +99,8 @@ OTHERS = [
     'runs',
 ]
 
+LISTS = 'recipes', 'small_sets', 'precog', 'chosen', 'costs', 'again', 'leaked', 'published'
+
 
 def fresh(folder):
     "An empty folder in docs/made/."
@@ -119,11 +122,30 @@ def to_reports(text, up):
     return re.sub(r'\[([^\]]*)\]\(reports/([^)]*)\)', link, text)
 
 
+def alternative(cells):
+    "What is said of a picture: the last paragraph before its cell, as plain text."
+    for cell in reversed(cells):
+        if cell['cell_type'] == 'markdown':
+            last = ''.join(cell['source']).strip().split('\n\n')[-1]
+            return re.sub(r'\[([^\]]*)\]\([^)]*\)|[#>*`$]', r'\1', last).replace('\n', ' ').strip()
+    return ''
+
+
+def api(cells):
+    "A cell with the signatures of the module that a notebook exports; none for other notebooks."
+    code = '\n'.join(''.join(c['source']) for c in cells if c['cell_type'] == 'code')
+    module = re.search(r'^#\| ?default_exp ([\w.]+)', code, re.M)
+    text = signatures(module[1]) if module and module[1] != '__main__' else ''
+    cell = dict(cell_type='markdown', id='signatures', metadata={}, source=text.splitlines(True))
+    return [cell] if text else []
+
+
 def notebook(source, to):
-    """Write a copy without nbdev's own cells.
+    """Write a copy without nbdev's own cells, and with the signatures at its end.
 
     Cells that are in the library are tagged, and lose the line that says so."""
     nb, cells = json.loads(source.read_text(encoding='utf-8')), []
+    end = api(nb['cells'])
     for cell in nb['cells']:
         flags = []
         if cell['cell_type'] == 'code':
@@ -132,12 +154,15 @@ def notebook(source, to):
             continue
         if any(re.match(r'#\| ?export', f) for f in flags):
             cell['metadata'] = cell['metadata'] | {'tags': ['library']}
+        if any('image/png' in o.get('data', {}) for o in cell.get('outputs', [])):
+            image = dict(alt=alternative(cells))
+            cell['metadata'] = cell['metadata'] | {'mystnb': {'image': image}}
         cells.append(cell | {'source': [line for line in cell['source'] if line not in flags]})
     if source.name[0].isdigit():  # numbers in lists and searches
         title = cells[0]['source'][0]
         cells[0]['source'][0] = title.replace('# ', f'# {source.name[:2]} ', 1)
     to.parent.mkdir(parents=True, exist_ok=True)
-    to.write_text(json.dumps(nb | {'cells': cells}), encoding='utf-8')
+    to.write_text(json.dumps(nb | {'cells': cells + end}), encoding='utf-8')
 
 
 def parameters(verb, about):
@@ -200,8 +225,8 @@ def gather_tables():
         fusion=fusion[FUSED],
         ablation=ablation,
     )
-    for name, table in dict(recipes=lists.recipes, small_sets=lists.small_sets).items():
-        (folder / f'{name}.md').write_text(table(ROOT) + '\n', encoding='utf-8')
+    for name in LISTS:
+        (folder / f'{name}.md').write_text(getattr(lists, name)(ROOT) + '\n', encoding='utf-8')
     for name, frame in tables.items():
         text = to_reports(to_markdown(frame, 'reports/'), '') if len(frame) else 'Not run.'
         (folder / f'{name}.md').write_text(text + '\n', encoding='utf-8')

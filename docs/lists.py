@@ -1,10 +1,14 @@
 """Tables on the site that are made from `params/` and `reports/`."""
 
+import json
+
 import pandas as pd
 
 from msagcn.experiments.reading import read_yaml
 from msagcn.experiments.results import results
 from msagcn.report.table_forms import to_markdown
+
+NAMES = {'msagcn': 'MSA-GCN', 'msg3d': 'MS-G3D', '1-NN': 'nearest training clip'}
 
 
 def recipes(root):
@@ -51,4 +55,130 @@ def small_sets(root):
                 'seconds of one core a fold': f'{runs.seconds.min():.0f}–{runs.seconds.max():.0f}',
             }
         )
+    return to_markdown(pd.DataFrame(rows))
+
+
+def precog(root):
+    "PRECOG 2016: a row for each network and streams over all seeds, and for the nearest training clip."
+    t = pd.read_csv(root / 'reports/precog.csv', dtype=str, keep_default_na=False)
+    rows = []
+    for _, same in t.groupby(['model', 'streams'], sort=False):
+        r = same.loc[same.seed.str.split().str.len().idxmax()]
+        alone = [x.top1 for x in same.itertuples() if len(x.seed.split()) == 1]
+        rows.append(
+            {
+                'network': NAMES[r.model],
+                'streams': r.streams,
+                f'top-1 of {r.n} clips': r.top1,
+                f'95 % over {r.people} people': f'{float(r.low):.1f}–{float(r.high):.1f}',
+                'by seed': ' '.join(alone) or '–',
+                'by fold': r.by_fold,
+                'own training clips, lowest': r.train_top1 or '–',
+            }
+        )
+    return to_markdown(pd.DataFrame(rows))
+
+
+def runs(root):
+    "What the finished, tested runs on NW-UCLA recorded, by recipe."
+    found = [
+        json.loads(f.read_text()) for f in sorted((root / 'reports/runs').glob('*/metrics.json'))
+    ]
+    found = [m for m in found if m['benchmark'] == 'nw_ucla' and m.get('top1') is not None]
+    by_recipe = {}
+    for m in found:
+        by_recipe.setdefault((m['model'], m['recipe'].split('/')[0]), []).append(m)
+    return by_recipe
+
+
+def span(values, form='{:g}'):
+    "The least and the most of some numbers."
+    ends = dict.fromkeys(form.format(v) for v in (min(values), max(values)))
+    return '–'.join(ends)
+
+
+def chosen(root):
+    "For each recipe on NW-UCLA, whose clips it was chosen by, and on what its figures rest."
+    rows = []
+    for (model, recipe), same in runs(root).items():
+        m = same[0]
+        held_out = ', '.join(map(str, m['val_subjects'])) or 'nobody'
+        rows.append(
+            {
+                'recipe': f'`{recipe}`',
+                'network': NAMES[model],
+                'chosen by clips of person': held_out,
+                'then trained on': 'all training clips' if m['refit'] else 'the others',
+                'passes': span([r['epochs'] for r in same]),
+                'streams': str(len({r['stream'] for r in same})),
+                'seeds': span(sorted({r['seed'] for r in same})),
+                'in all': str(len(same)),
+            }
+        )
+    return to_markdown(pd.DataFrame(rows))
+
+
+def costs(root):
+    "What a run of each recipe on NW-UCLA cost."
+    rows = []
+    for (model, recipe), same in runs(root).items():
+        rows.append(
+            {
+                'a run of': f'`{recipe}`',
+                'network': NAMES[model],
+                'parameters, M': span([r['parameters'] / 1e6 for r in same], '{:.2f}'),
+                'hours': span([r['seconds'] / 3600 for r in same], '{:.1f}'),
+                'on': ', '.join(sorted({r['machine']['processor'] for r in same})),
+                'threads': span([r['machine']['threads'] for r in same]),
+            }
+        )
+    return to_markdown(pd.DataFrame(rows))
+
+
+def again(root):
+    "How often recorded runs came out again: the last verdict on each."
+    t = pd.read_csv(root / 'reports/verify.csv', dtype=str)
+    last = t.drop_duplicates('run_id', keep='last')
+    rows = [
+        {'verdict': v, 'in all': str(len(r)), 'compared': ', '.join(sorted(set(r.compared)))}
+        for v, r in last.groupby('verdict')
+    ]
+    return to_markdown(pd.DataFrame(rows))
+
+
+def leaked(root):
+    "The test clips of NW-UCLA whose content is also in the training part, by action."
+    (file,) = (root / 'reports/data').glob('nw_ucla-*.json')
+    note, by_action = json.loads(file.read_text()), {}
+    for name in note['leaked']:
+        by_action.setdefault(name[:3], []).append(name.removeprefix(name[:4]).removesuffix('_v03'))
+    pairs = {n for group in note['equal_content'] for n in group}
+    rows = [
+        {
+            'action': action,
+            'clips': str(len(names)),
+            'equal in every coordinate to a training clip': str(
+                sum(f'{action}_{n}_v03' in pairs for n in names)
+            ),
+            'person and take': ' '.join(names),
+        }
+        for action, names in by_action.items()
+    ]
+    return to_markdown(pd.DataFrame(rows))
+
+
+def published(root):
+    "What others state, on the sets that we know."
+    t = pd.read_csv(root / 'reports/published.csv', dtype=str, keep_default_na=False)
+    rows = [
+        {
+            'data': r.benchmark,
+            'system': NAMES.get(r.model, r.model),
+            'streams': r.streams,
+            'top-1': r.top1,
+            'remark': r.note or '–',
+            'source': r.source,
+        }
+        for r in t.itertuples()
+    ]
     return to_markdown(pd.DataFrame(rows))

@@ -92,6 +92,9 @@ FORMER = {m[1]: m[2].split() for m in re.finditer(r'^(\w+): (.*(?:\n    .*)*)', 
 # former name -> the name that it has now
 RENAMED = {
     'whole_file': 'atomic_write',
+    'test_accuracy': 'measure_accuracy',
+    'test_in_processes': 'measure_in_processes',
+    'TestParameters': 'EvaluateParameters',
     'right': 'correct',
     'answers': 'correct_by_seed',
     'alone': 'single_clip',

@@ -17,15 +17,17 @@ from .core import MsagcnError
 from .experiments.names import FORMS
 from msagcn.experiments.parameters import (
     AblateParameters,
+    CrossvalParameters,
+    EvaluateParameters,
     ExploreParameters,
     ExportParameters,
+    FactsParameters,
     FuseParameters,
     PredictParameters,
     PrepareParameters,
     ReportParameters,
     RunsParameters,
     TablesParameters,
-    TestParameters,
     VerifyParameters,
 )
 from .experiments.reading import explained
@@ -36,7 +38,9 @@ from .foreign.fuse_flags import add_fuse_flags
 from msagcn.verbs import (
     run_ablate,
     run_bench,
+    run_crossval,
     run_explore,
+    run_facts,
     run_fuse,
     run_prepare,
     run_report,
@@ -53,7 +57,7 @@ VERBS = {
     'prepare': (PrepareParameters, run_prepare, 'raw files to a checked data set'),
     'train': (TrainParameters, run_train, 'train runs; values separated by commas make a grid'),
     'test': (
-        TestParameters,
+        EvaluateParameters,
         run_test,
         'accuracy of weights, ours or a checkpoint of another program',
     ),
@@ -63,6 +67,16 @@ VERBS = {
         ExploreParameters,
         run_explore,
         'a page that shows what runs look through, on moving skeletons',
+    ),
+    'facts': (
+        FactsParameters,
+        run_facts,
+        'what each adaptive part of trained networks does, and what accuracy loses without it',
+    ),
+    'crossval': (
+        CrossvalParameters,
+        run_crossval,
+        'train and test in folds over people, and compare with a recorded table',
     ),
     'ablate': (
         AblateParameters,
@@ -209,8 +223,9 @@ def add_use_flags(v) -> None:
     "Weights, and what a checkpoint of another program does not say of itself."
     v.add_argument(
         '--weights',
-        required=True,
-        help="a run's name, folder or weights, or a checkpoint of another program",
+        default='',
+        help="a run's name, folder or weights, a checkpoint of another program, "
+        'or precog, which is in the box',
     )
     _add_parameter_flag(v)
     for name in USE_FLAGS:
@@ -257,12 +272,12 @@ def _add_own_flags(v, name: str) -> None:
         )
     if name == 'fuse':
         add_fuse_flags(v)
-    if name == 'explore':
+    if name in ('explore', 'facts'):
         v.add_argument(
             'runs',
             nargs='*',
             metavar='RUN',
-            help='names or folders of runs, or weights files; several are shown side by side',
+            help='names or folders of runs, or weights files',
         )
     if name in ('train', 'test'):
         add_launch_flags(v)
@@ -292,7 +307,8 @@ def _add_predict(verbs) -> None:
         'clips',
         nargs='+',
         metavar='CLIP',
-        help='raw clips, such as the data set or your own were made of',
+        help='raw clips, such as the data set or your own were made of; '
+        "with the weights precog also Seq1_1 to Seq6_12, the box's recordings",
     )
     v.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1, …; auto')
     v.add_argument('--compile', action='store_true', help='MSA-GCN on a processor by compiled code')

@@ -20,7 +20,6 @@ measured on: `inner`, subjects held out of a fold's training subjects, or `test`
 import argparse
 import csv
 import os
-import re
 import resource
 import sys
 import tempfile
@@ -42,13 +41,10 @@ def read_precog(folder):
 
     Two of the 72 recordings are zeros throughout.
     """
-    for path in sorted(folder.glob('Seq*.csv')):
-        label, subject = map(int, re.fullmatch(r'Seq(\d+)_(\d+)', path.stem).groups())
-        lines = path.read_text().splitlines()[1:]
-        x = np.array(
-            [[cell.split() for cell in line.split(';')[:20]] for line in lines if line.strip()],
-            dtype=float,
-        )
+    from msagcn.data.precog import read_recordings, sequence_and_person
+
+    for name, x in read_recordings(folder).items():
+        label, subject = sequence_and_person(name)
         if x.any():
             yield f'sequence {label}', subject, x
 

@@ -4,6 +4,7 @@ Every notebook is on it, its tables are those in reports/, its search finds the 
 loads anything from outside its folder. Skips where Sphinx is not installed.
 """
 
+import csv
 import json
 import re
 import shutil
@@ -189,14 +190,26 @@ def csv_rows(name):
     return read_back(ROOT / f'reports/tables/{name}.csv').to_dict('records')
 
 
-def page_rows(site):
-    "The rows of each table on the page of results, by column."
-    tables, head = [], None
+OF_TABLES = 'model', 'models', 'benchmark', 'set', 'table'
+OF_LISTS = (
+    'recipe',
+    'network',
+    'action',
+    'a run of',
+    'verdict',
+    'data',
+)  # of docs/lists.py, in order
+
+
+def page_rows(site, heads=OF_TABLES):
+    "The rows of each table on the page of results that begins with such a column, by column."
+    tables, head, wanted = [], None, False
     for row in Page(site / 'results.html').rows:
-        if row[0] in ('model', 'models', 'benchmark', 'set', 'table'):
-            head = row
-            tables.append([])
-        else:
+        if row[0] in OF_TABLES + OF_LISTS:
+            head, wanted = row, row[0] in heads
+            if wanted:
+                tables.append([])
+        elif wanted:
             tables[-1].append(dict(zip(head, row)))
     return tables
 
@@ -221,6 +234,32 @@ def test_the_tables_are_those_in_reports(site):
             }
     assert len(rest) == 3 + bool(csv_rows('ablation'))
     assert len(alone[0]) == 12 and len(fused[0]) == 11  # columns
+
+
+def test_the_lists_are_computed_from_reports(site):
+    "Recipes, PRECOG's rows, all copied clips, costs, verdicts, and every published figure."
+    recipes, precog, copied, costs, again, published = page_rows(site, OF_LISTS)
+    results = [r for r in plain_rows('results.csv') if r['benchmark'] == 'nw_ucla' and r['top1']]
+    assert sum(int(r['in all']) for r in recipes) == len(results) and len(costs) == len(recipes)
+    top1 = {(r['model'], r['streams'], r['seed']): r['top1'] for r in plain_rows('precog.csv')}
+    assert len(precog) == len({k[:2] for k in top1}) and {r['streams'] for r in precog} >= {
+        'joint',
+        'bone',
+        'joint bone',
+    }
+    assert {r['top-1 of 70 clips'] for r in precog} <= set(top1.values())
+    note = next((ROOT / 'reports/data').glob('nw_ucla-*.json'))
+    names = {f'{r["action"]}_{n}_v03' for r in copied for n in r['person and take'].split()}
+    assert names == set(json.loads(note.read_text())['leaked']) and len(names) == 95
+    runs = {r['run_id'] for r in plain_rows('verify.csv')}
+    assert sum(int(r['in all']) for r in again) == len(runs)
+    stated = plain_rows('published.csv')
+    assert [r['top-1'] for r in published] == [r['top1'] for r in stated]
+
+
+def plain_rows(name):
+    with open(ROOT / 'reports' / name, newline='') as f:
+        return list(csv.DictReader(f))
 
 
 def test_formulas_are_drawn_by_the_browser(site):

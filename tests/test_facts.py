@@ -342,3 +342,69 @@ def test_the_file_holds_means_and_names_only(tmp_path, clips, found):
             assert v in words or math.isfinite(float(v))
     assert len(rows) == 90 + 3 * 20 * len(clips.classes) + 10 + 10 and path.stat().st_size < 60_000
     assert write_facts(path, {'r': found}).read_bytes() == path.read_bytes()
+
+
+# what takes a part's place in the table -> the same by weights alone
+BY_WEIGHTS = {
+    ('stage attention', 'uniform'): ('own', 'cross'),  # a softmax of zeros
+    ('context', 'zero'): ('context_mean',),
+    ('frame gate', 'zero'): ('frame_gate',),
+    ('nearest joints', 'zero'): ('edge.down',),
+    ('learned graphs', 'start'): ('learned',),
+}
+
+
+def by_weights(model, names):
+    "The network with weights that do what replacing a part does."
+    from msagcn.models.graph import static_adjacency
+
+    A = torch.tensor(static_adjacency(model.skeleton), dtype=torch.float)[:, None]
+    for key, tensor in model.state_dict().items():
+        _, _, short = key.partition('.graph.' if '.graph.' in key else '.temporal.')
+        if short == 'learned' and 'learned' in names:
+            tensor.copy_(A.expand_as(tensor))
+        elif any(short == n or short.startswith(f'{n}.') for n in names):
+            shut = 'frame_gate' in names and short == 'frame_gate.bias'
+            tensor.fill_(-1e4 if shut else 0)
+    return model
+
+
+@pytest.mark.parametrize('part, instead', BY_WEIGHTS)
+def test_a_replaced_part_is_what_weights_can_do(trained, clips, part, instead):
+    from msagcn.data.clips import split
+    from msagcn.feeds.feeds import fed_store
+    from msagcn.report.worth import without
+    from msagcn.training.evaluate import predict
+
+    s, test = fed_store(clips), split(clips)['test'][:20]
+    model = network(trained, 'msagcn', 1)
+    T = model.shape[1]
+    as_trained = predict(model, s, test, T, 'joint')
+    with without(model, range(10), part, instead, []):
+        found = predict(model, s, test, T, 'joint')
+    expected = predict(by_weights(model, BY_WEIGHTS[part, instead]), s, test, T, 'joint')
+    assert np.abs(found - as_trained).max() > 1e-4
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_command_writes_the_worth_of_each_part(trained, embedded, capsys):
+    from msagcn.cli import main
+
+    where = ['-p', 'data_dir', str(embedded)]
+    for name in ('runs_dir', 'reports_dir'):
+        where += ['-p', name, str(trained / name.removesuffix('_dir'))]
+    runs = [run_id('msagcn', s) for s in (1, 2)]
+    assert main(['facts', *runs, *where]) == 0
+    with open(trained / 'reports/facts/worth.csv', encoding='utf-8') as f:
+        rows = list(csv.DictReader(f))
+    assert {r['run'] for r in rows} == set(runs)
+    for run in runs:
+        metrics = json.loads((trained / f'reports/runs/{run}/metrics.json').read_text())
+        first = next(r for r in rows if r['run'] == run and r['part'] == 'as trained')
+        assert float(first['top1']) == pytest.approx(metrics['top1'], abs=0.006)
+        assert float(first['top1_clean']) == pytest.approx(metrics['top1_clean'], abs=0.006)
+        per_block = [r for r in rows if r['run'] == run and r['blocks'].isdigit()]
+        assert len(per_block) == 60 and all(0 <= float(r['entropy']) <= 100.01 for r in per_block)
+    capsys.readouterr()
+    assert main(['facts', run_id('msg3d', 1), *where]) == 2
+    assert 'MSG3D has no part that depends on the clip' in capsys.readouterr().err

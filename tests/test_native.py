@@ -50,6 +50,7 @@ def test_literal_network_at_other_sizes(size):
     'more',
     [
         dict(topology='figure'),
+        dict(topology='scaled', context='sample'),
         dict(context='sample', stages=1),
         dict(without=('cross', 'edge', 'channel_gate', 'gating')),
         dict(without=('frame_attention', 'frame_gate', 'look_back', 'position'), context='none'),

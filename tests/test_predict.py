@@ -16,12 +16,12 @@ from msagcn.data.clip_writer import save_clips
 from msagcn.data.clips import load_clips
 from msagcn.data.mmaction2 import read_mmaction
 from msagcn.data.ntu_actors import clip_of
+from msagcn.experiments.parameters import EvaluateParameters as Told
 from msagcn.experiments.parameters import PredictParameters, PrepareParameters
-from msagcn.experiments.parameters import TestParameters as Told
 from msagcn.experiments.predictor import Predictor, read_one
 from msagcn.experiments.prepare import prepare
 from msagcn.experiments.run import train
-from msagcn.experiments.testing import test_accuracy as accuracy
+from msagcn.experiments.testing import measure_accuracy as accuracy
 from msagcn.experiments.train_parameters import TrainParameters
 from msagcn.experiments.weights import build_model, open_weights, save_weights
 from msagcn.foreign.msg3d import save_names

@@ -172,6 +172,20 @@ def test_the_chain_leaves_what_it_promises(chain):
         assert any('image/png' in o.get('data', {}) for o in outputs), f'{name} shows nothing'
 
 
+@pytest.mark.parametrize('name', ['prepare', 'train', 'fuse', 'report'])
+def test_what_a_runner_draws_is_kept_in_it(chain, name):
+    "The same cells show pictures, as many; other parameters, so other pictures."
+    drawn, kept = (
+        {
+            c['id']: n
+            for c in json.loads(path.read_text())['cells']
+            if (n := sum('image/png' in o.get('data', {}) for o in c.get('outputs', [])))
+        }
+        for path in (chain / f'{name}.ipynb', RUNNERS / f'{name}.ipynb')
+    )
+    assert drawn == kept, 'make figures'
+
+
 def test_tables_come_from_files_alone(chain, tmp_path):
     """Only the files in reports/ are present.
 

@@ -40,9 +40,10 @@ _GIVEN = {
     'data_dir': 'is given by the command',
     'runs_dir': 'is given by the command',
     'reports_dir': 'is given by the command',
-    'test': 'is always true',
+    'test': 'is false with folds, else true',
 }
 _PARTS = 'common', 'variants', 'seeds'  # of a grid
+_FOLD = 'val_subjects', 'val_views'  # what a fold says
 
 
 def _one_of(name, names, what: str, where: str) -> None:
@@ -60,6 +61,7 @@ class Grid:
 
     common: dict  # parameters of all runs
     variants: dict[str, dict]  # name -> the parameters that it changes
+    folds: dict[str, dict]  # name -> who is held out; empty: nobody but the test part
     seeds: dict[int, list[str]]  # seed -> the variants that are run with it
 
 
@@ -67,7 +69,7 @@ def read_grid(file) -> Grid:  # its path, or the name of one that comes with the
     "A grid file, with all names checked."
     grid = read_yaml(recipe_file(file))
     for k in grid:
-        _one_of(k, list(_PARTS), 'part of a grid', file)
+        _one_of(k, [*_PARTS, 'folds'], 'part of a grid', file)
     for k in _PARTS:
         if not isinstance(grid.get(k), dict):
             raise MsagcnError(f'{file}: {k} is not there, or no mapping')
@@ -82,11 +84,25 @@ def read_grid(file) -> Grid:  # its path, or the name of one that comes with the
     return Grid(
         common=read_values(TrainParameters, grid['common']),
         variants={n: read_values(TrainParameters, v) for n, v in variants.items()},
+        folds=_folds(file, grid.get('folds', {})),
         seeds={
             _seed(file, seed): _names(file, seed, names, list(variants))
             for seed, names in grid['seeds'].items()
         },
     )
+
+
+def _folds(file, folds) -> dict[str, dict]:
+    "Who is held out in each fold; nobody in the other is."
+    if not isinstance(folds, dict) or not all(isinstance(f, dict) for f in folds.values()):
+        raise MsagcnError(f'{file}: folds: not a mapping of {" and ".join(_FOLD)}')
+    for name, fold in folds.items():
+        if '_' in name:
+            raise MsagcnError(f'{file}: folds: {name}: a name without _ is wanted')
+        for k in fold:
+            _one_of(k, list(_FOLD), 'parameter of a fold', f'{file}: folds: {name}')
+    nobody = dict.fromkeys(_FOLD, '[]')
+    return {n: read_values(TrainParameters, nobody | f) for n, f in folds.items()}
 
 
 def _seed(file, seed) -> int:
@@ -120,15 +136,20 @@ def planned(p: AblateParameters) -> list[TrainParameters]:
     grid = read_grid(p.file)
     for n in p.only:
         _one_of(n, list(grid.variants), 'variant', f'only: {p.file}')
-    variants = {n: _variant(p, grid.common | changes, n) for n, changes in grid.variants.items()}
+    folds = grid.folds or {'': {}}
+    variants = {
+        n: [_variant(p, grid.common | changes, n, *fold) for fold in folds.items()]
+        for n, changes in grid.variants.items()
+    }
     seen = {}  # what a variant is -> its name
     for n, v in variants.items():
-        same = seen.setdefault(v.model_copy(update=dict(recipe='')).model_dump_json(), n)
+        same = seen.setdefault(v[0].model_copy(update=dict(recipe='')).model_dump_json(), n)
         if same != n:
             raise MsagcnError(f'{p.file}: {n}: the same as {same}')
     runs = [
-        variants[n].model_copy(update=dict(seed=s))
+        variants[n][f].model_copy(update=dict(seed=s))
         for s, names in grid.seeds.items()
+        for f in range(len(folds))
         for n in names
         if not p.only or n in p.only
     ]
@@ -137,11 +158,16 @@ def planned(p: AblateParameters) -> list[TrainParameters]:
     return runs
 
 
-def _variant(p: AblateParameters, values: dict, name: str) -> TrainParameters:
-    "One variant's parameters, checked."
+def _variant(
+    p: AblateParameters, values: dict, name: str, fold: str, held_out: dict
+) -> TrainParameters:
+    "One variant's parameters, checked; in a fold the test part is not measured."
     places = {k: getattr(p, k) for k in ('data_dir', 'runs_dir', 'reports_dir')}
+    kind = dict(recipe=f'ablation/{name}')
+    if fold:
+        kind = dict(recipe=f'choice/{name}_{fold}', test=False)
     try:
-        return read_parameters(TrainParameters, values | places | dict(recipe=f'ablation/{name}'))
+        return read_parameters(TrainParameters, values | places | held_out | kind)
     except MsagcnError as e:
         raise MsagcnError(f'{p.file}: {name}: {e}') from None
 
@@ -256,4 +282,5 @@ def train_missing(runs: list[TrainParameters]) -> None:
     with Progress(len(runs), 'ablation', len(runs) - len(todo)) as bar:
         for r in todo:
             m = train(r)
-            bar.step(f'{r.recipe.removeprefix("ablation/")} s{r.seed} top1 {m["top1"]:.2f}')
+            found = 'top1' if r.test else 'val_top1'
+            bar.step(f'{r.recipe.rpartition("/")[2]} s{r.seed} {found} {m[found]:.2f}')

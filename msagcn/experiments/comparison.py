@@ -164,6 +164,10 @@ def compare_scores(recorded, here) -> list[Compared]:
 def in_words(run: str, found: str, compared: list[Compared], otherwise: list[str]) -> str:
     "The verdict and its reasons, line by line; `otherwise` says what is not as recorded."
     lines = [f'{Path(run).name}: {found}']
+    if 'as far as another' in found:
+        lines.append(
+            '  (there sums are rounded in another order, so their last digits cannot agree)'
+        )
     for c in compared:
         how = f'apart by {c.apart:.1e} of the largest' if c.apart else 'equal'
         more = f' ({c.more})' if c.more else ''

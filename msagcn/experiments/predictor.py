@@ -73,8 +73,6 @@ class Predictor:
     "A network that classifies raw clips, one after the other."
 
     def __init__(self, p: PredictParameters):
-        if not p.weights:
-            raise MsagcnError('weights: none are given')
         self.k, self.device = p.k, pick_device(p.device)
         self.model, self.about = open_weights(p.weights, p, self.device)
         self.classes = self.about['classes'] or [str(i) for i in range(self.model.num_classes)]

@@ -48,7 +48,7 @@ def fit_part(
     history = fit(
         model,
         s,
-        torch.as_tensor(split(clips, p.val_subjects)[part]),
+        torch.as_tensor(split(clips, p.val_subjects, p.val_views)[part]),
         p.plan,
         p.folder.checkpoint(part),
         watch=watch,
@@ -63,7 +63,7 @@ def fit_parts(p: TrainParameters, clips: Clips) -> Fitted:
     "Train what the parameters ask for."
     if p.nproc > 1 and not place() and not p.folder.finished:
         train_in_processes(p)
-    device, parts = start(pick_device(p.device)), split(clips, p.val_subjects)
+    device, parts = start(pick_device(p.device)), split(clips, p.val_subjects, p.val_views)
     store = fed_store(clips, device, p.feed)
     watch_test = {'test': parts['test']} if p.test and p.test_every_epoch_from else {}
     watch_val = {'val': parts['val']} if len(parts['val']) else {}

@@ -25,7 +25,7 @@ from ..training.setup import precision_context
 # %% ../../nbs/experiments/18_run_folder.ipynb #928ef8c5
 def check_run(p: TrainParameters, clips: Clips) -> None:
     "Refuse what the data, the device, the disk or the processes cannot give."
-    parts = split(clips, p.val_subjects)
+    parts = split(clips, p.val_subjects, p.val_views)
     if p.test and not len(parts['test']):
         raise MsagcnError(f'test: {p.benchmark} has no test clips; say false')
     check_preparation(p, clips)
@@ -60,7 +60,7 @@ def _make_folders(p: TrainParameters) -> None:
             raise MsagcnError(f'{name}: {folder}: cannot write ({e.strerror or e})') from e
 
 
-def check_preparation(p, clips: Clips) -> None:  # p: TrainParameters or TestParameters
+def check_preparation(p, clips: Clips) -> None:  # p: TrainParameters or EvaluateParameters
     "NTU is prepared in two ways under one name: refuse the feed of one on the data of the other."
     if {p.feed, clips.feed} == {'whole', 'ctr_gcn'}:
         pipeline = dict(whole='msg3d', ctr_gcn='ctr_gcn')[p.feed]

@@ -9,27 +9,37 @@ __all__ = ['WEIGHTS', 'weights_path', 'weights_file', 'recorded_folder', 'record
 import difflib
 from pathlib import Path
 
+import msagcn
 from ..core import MsagcnError
 
 # %% ../../nbs/experiments/05_run_names.ipynb #8aa6f206
 WEIGHTS = 'weights.safetensors'
+_BOX = Path(msagcn.__file__).with_name('data_box')  # what is shipped with the package
 _ENDINGS = '.safetensors', '.pt', '.pth', '.tar'  # of files with weights, also of other programs
 _MOST_NAMES = 5  # that an error lists
 
 
 def weights_path(
-    run: str,  # a file of weights, a folder of a run, or the name of a run
+    run: str,  # a file of weights, a folder or the name of a run, or a name in the box
     runs_dir='runs',
 ) -> Path:
     "Where the weights of a run are, or would be."
     path, of_that_name = Path(run), Path(runs_dir) / Path(run).name / WEIGHTS
     if path.is_file() or path.suffix in _ENDINGS:
         return path
+    boxed = _BOX / f'{run}.safetensors'
+    if run and path.name == run and boxed.is_file():
+        return boxed
     return path / WEIGHTS if (path / WEIGHTS).is_file() else of_that_name
 
 
 def weights_file(run: str, runs_dir='runs') -> Path:
     "The file of a run's weights, as of `weights_path`; a `MsagcnError` if it is not there."
+    if not run:
+        raise MsagcnError(
+            'weights: none are given; name a run, its weights.safetensors, a checkpoint of another '
+            'program, or precog, a network of this package for PRECOG 2016'
+        )
     path = weights_path(run, runs_dir)
     if path.is_file():
         return path

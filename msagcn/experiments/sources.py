@@ -18,9 +18,10 @@ from ..data.kinetics import prepare_kinetics
 from ..data.ntu import prepare_ntu
 from ..data.ntu_msg3d import prepare_msg3d_ntu
 from ..data.nw_ucla import download, read_nw_ucla
+from ..data.precog import BOX, read_precog
 from ..data.synthetic_files import write_synthetic
 from .parameters import PrepareParameters
-from .raw_clip import kinetics_clip, ntu_clip, ucla_clip
+from .raw_clip import kinetics_clip, ntu_clip, precog_clip, ucla_clip
 from ..feeds.streams import STREAMS
 
 # %% ../../nbs/experiments/12_sources.ipynb #e12ed9cf
@@ -56,6 +57,13 @@ def _read_nw_ucla(p: PrepareParameters, source: Path) -> tuple[Clips, Path]:
     if (source / 'all_sqe.zip').exists():
         source = source / 'all_sqe.zip'
     return read_nw_ucla(source, p.benchmark), source
+
+
+def _read_precog(p: PrepareParameters, source: Path) -> tuple[Clips, Path]:
+    "The authors' files where they are named or at hand, else the recordings of the box."
+    if p.source or source.is_dir():
+        return read_precog(source), source
+    return read_precog(), BOX / 'precog.npz'
 
 
 def _archives(source: Path) -> list[Path] | Path:
@@ -122,6 +130,16 @@ def _ntu(npz: str) -> DataSet:
 DATA_SETS = {
     'nw_ucla': _ucla('nw_ucla', _read_nw_ucla, _EACH + _OF_MSAGCN[1:] + _OF_MSG3D),
     'embedded': _ucla('embedded', _read_embedded),
+    'precog': DataSet(
+        is_clip=lambda ending, about: (
+            ending in ('', '.csv') and about['parameters']['benchmark'].startswith('precog')
+        ),
+        read_clip=precog_clip,
+        joints=20,
+        feeds={'own_frame': 32},
+        read=_read_precog,
+        shares_name=False,
+    ),
     'ntu60_xsub': _ntu('NTU60_CS'),
     'ntu60_xview': _ntu('NTU60_CV'),
     'ntu120_xsub': _ntu('NTU120_CSub'),

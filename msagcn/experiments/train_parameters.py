@@ -40,8 +40,9 @@ class TrainParameters(Parameters):
         'smoke', description="name of this set of parameters, and part of the run's name"
     )
     model: Model = Field('msagcn', description='the network')
-    topology: Literal['release', 'figure'] = Field(
-        'release', description='of msagcn: as released, or as the paper draws it'
+    topology: Literal['release', 'figure', 'scaled'] = Field(
+        'release',
+        description='of msagcn: as released, as the paper draws it, or with scaled attention',
     )
     context: Literal['batch', 'running', 'sample', 'none'] = Field(
         'running', description='of msagcn'
@@ -97,9 +98,7 @@ class TrainParameters(Parameters):
     )
     nproc: Count = Field(1, description='processes that share each step')
     sync_bn: bool = Field(_USUAL.sync_bn, description='BatchNorm statistics over all processes')
-    lr: Annotated[float, Field(gt=0)] = Field(
-        _USUAL.lr, description='learning rate of SGD with Nesterov momentum 0.9'
-    )
+    lr: Annotated[float, Field(gt=0)] = Field(_USUAL.lr, description='largest learning rate')
     schedule: Literal['step', 'cosine'] = Field(
         _USUAL.schedule,
         description='of the learning rate: a tenth after each milestone, or half a cosine to zero',
@@ -120,6 +119,16 @@ class TrainParameters(Parameters):
     weight_decay: Annotated[float, Field(ge=0)] = Field(
         _USUAL.weight_decay, description='of all weights'
     )
+    optimiser: Literal['sgd', 'adamw'] = Field(
+        _USUAL.optimiser, description='SGD with Nesterov momentum 0.9, or AdamW'
+    )
+    clip_gradient: Annotated[float, Field(ge=0)] = Field(
+        _USUAL.clip_gradient, description='largest norm of all gradients together; 0: any'
+    )
+    average: Annotated[float, Field(ge=0, lt=1)] = Field(
+        _USUAL.average,
+        description="decay of the weights' moving mean, which is then the result; 0: the last weights",
+    )
     label_smoothing: Share = Field(
         _USUAL.label_smoothing,
         description='share of the target that all classes have in equal parts',
@@ -135,6 +144,7 @@ class TrainParameters(Parameters):
     drop_axis: Share = Field(
         _USUAL.drop_axis, description='probability that a training clip loses one axis'
     )
+    span: Share = Field(_USUAL.span, description='largest share that is cut off a training clip')
     seed: Annotated[int, Field(ge=0)] = Field(
         _USUAL.seed, description='of first weights, order and augmentation'
     )
@@ -162,6 +172,9 @@ class TrainParameters(Parameters):
     val_subjects: list[Count] = Field(
         [1], description='training clips of these are held out for choosing'
     )
+    val_views: list[Count] = Field(
+        [], description='and those of these cameras, as the names of clips say'
+    )
     refit: bool = Field(True, description='then train again on all training clips, and test that')
     test: bool = Field(
         True, description='measure the test part; false while recipes are being chosen'
@@ -185,6 +198,13 @@ class TrainParameters(Parameters):
             if odd and model != self.model:
                 raise ValueError(f'{odd[0]} is a parameter of {model}, not of {self.model}')
         return self
+
+    @model_validator(mode='before')
+    @classmethod
+    def _scaled_sees_each_clip(cls, values):
+        if values.get('topology') == 'scaled':
+            return dict(context='sample') | values
+        return values
 
     @model_validator(mode='before')
     @classmethod

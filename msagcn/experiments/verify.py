@@ -154,7 +154,8 @@ def first_steps(
 ) -> Repeated:
     "Train the first steps, and compare their losses, and the epochs that ended in them."
     part, why = tested_part(q), ''
-    steps_of_epoch = rounds(q.plan, len(split(clips, q.val_subjects)[part]))[1]
+    of_part = split(clips, q.val_subjects, q.val_views)[part]
+    steps_of_epoch = rounds(q.plan, len(of_part))[1]
     if not m.get('first_losses') and steps < steps_of_epoch:
         steps = steps_of_epoch
         why = f'all {steps} steps, as only epochs are recorded'

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FUSED', 'FusedBlock', 'FusedConvNorm', 'FusedRetrospect', 'channels_by_class', 'FusedStageGraphConv',
-           'FusedFigureGraphConv', 'FusedEdgeBranch', 'FusedMultiBranchTemporalConv', 'FusedMSAGCN']
+           'FusedFigureGraphConv', 'FusedScaledGraphConv', 'FusedEdgeBranch', 'FusedMultiBranchTemporalConv',
+           'FusedScaledTemporalConv', 'FusedMSAGCN']
 
 # %% ../../nbs/fast/22_fused.ipynb #a3800002
 from functools import cache
@@ -13,18 +14,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .cpp_norm import embedded, entered, normalised, normalised_gate
+from msagcn.fast.cpp_norm import (
+    embedded,
+    entered,
+    normalised,
+    normalised_gate,
+    normalised_parts,
+)
 from msagcn.fast.cpp_ops import (
     JOINTS,
-    Constant,
-    Context,
-    Frames,
-    Join,
-    LargestOfThree,
-    Mix,
-    Pairs,
-    Shared,
-    Strongest,
+    constant,
+    context,
+    frames,
+    join,
+    largest_of_three,
+    mix,
+    pairs,
+    shared,
+    strongest,
 )
 from msagcn.fast.lean import (
     LEAN,
@@ -36,10 +43,11 @@ from msagcn.fast.lean import (
     averaged_frames,
     faster,
 )
-from .lean_ops import channel_weights, pointwise
-from ..models.graph_conv import EdgeBranch, FigureGraphConv, StageGraphConv, class_of_channels
+from .lean_ops import channel_weights, channels_of_classes, pointwise
+from ..models.graph_conv import EdgeBranch, FigureGraphConv, StageGraphConv
 from ..models.layers import ConvNorm, subsample
 from ..models.msagcn import MSAGCN, Block, Retrospect
+from ..models.scaled import ScaledGraphConv, ScaledTemporalConv
 from ..models.temporal_conv import MultiBranchTemporalConv
 
 # %% ../../nbs/fast/22_fused.ipynb #a3800005
@@ -49,10 +57,10 @@ class FusedBlock(LeanBlock):
     def forward(self, x, maps=None):  # (N, C, T, V)
         if not self.training:
             return super().forward(x, maps)
-        mean, x, for_shortcut, for_residual = Shared.apply(x)
+        mean, x, for_shortcut, for_residual = shared(x)
         y = self.graph(x, maps, (mean, for_shortcut))
         residual = self.residual(for_residual) if self.has_residual else None
-        return Join.apply(residual, *self.temporal.branches(y, maps))
+        return join(residual, *self.temporal.branches(y, maps))
 
 
 class FusedConvNorm(ConvNorm):
@@ -79,9 +87,9 @@ def channels_by_class(
     stages: int,
 ) -> tuple[Tensor, Tensor]:  # (O,), (8·stages + 1,)
     "The channels sorted by class, and the index at which each class begins."
-    of = class_of_channels(O, stages)
-    ends = of.bincount(minlength=8 * stages).cumsum(0)
-    return of.argsort(stable=True), torch.cat([of.new_zeros(1), ends])
+    members = channels_of_classes(O, stages)
+    start = [sum(map(len, members[:i])) for i in range(len(members) + 1)]
+    return torch.tensor(sum(members, [])), torch.tensor(start)
 
 
 class FusedStageGraphConv(LeanStageGraphConv):
@@ -110,25 +118,29 @@ class FusedStageGraphConv(LeanStageGraphConv):
 
     def context_matrix(self, mean):  # (N, C, V) -> (N, V, V)
         p = self.context_points(mean)  # (N, O, V)
-        return Context.apply(p, channel_weights(self.context_weight, p.shape[1]))
+        return context(p, channel_weights(self.context_weight, p.shape[1]))
 
     def constants(self, mean, F_, sums, means):
         if not self.training:
             return super().constants(mean, F_, sums, means)
         w, b = self.project.weight.view(3, self.c_out, -1), self.project.bias.view(3, -1)
         projected = w.flatten(0, 1).matmul(mean).unflatten(1, (3, -1))
-        e, pooled = Constant.apply(b, projected, sums, means, self.class_of)
+        e, pooled = constant(b, projected, sums, means, self.class_of)
         return self.gated_constants(mean, e, pooled)
 
     def mix(self, x, F_, gate, e):
         if not self.training or x.shape[3] not in JOINTS:
             return super().mix(x, F_, gate, e)
         w = self.project.weight.view(3, self.c_out, -1)
-        return Mix.apply(x, w, F_, gate, e, *channels_by_class(self.c_out, self.stages))
+        return mix(x, w, F_, gate, e, *channels_by_class(self.c_out, self.stages))
 
 
 class FusedFigureGraphConv(LeanFigureGraphConv, FusedStageGraphConv):
     "The compiled graph convolution with the topology of the paper's figures."
+
+
+class FusedScaledGraphConv(ScaledGraphConv, FusedStageGraphConv):
+    "The graph convolution of topology `scaled` with compiled constants, mixing and BatchNorm."
 
 
 class FusedEdgeBranch(EdgeBranch):
@@ -137,9 +149,8 @@ class FusedEdgeBranch(EdgeBranch):
     def forward(self, x):  # (N, C, V)
         if not self.training:
             return super().forward(x)
-        pairs = Pairs.apply(*self.projected(x))  # (N, O, V, 5)
-        strongest = Strongest.apply(normalised(self.bn, pairs))
-        return self.down(F.leaky_relu(strongest, 0.2))[..., 0]
+        responses = normalised(self.bn, pairs(*self.projected(x)))  # (N, O, V, 5)
+        return self.down(F.leaky_relu(strongest(responses), 0.2))[..., 0]
 
 # %% ../../nbs/fast/22_fused.ipynb #a3800009
 class FusedMultiBranchTemporalConv(LeanMultiBranchTemporalConv):
@@ -149,7 +160,7 @@ class FusedMultiBranchTemporalConv(LeanMultiBranchTemporalConv):
         if not self.training:
             return super().branches(x, maps)
         first, second, third, attended, framed = self.entered(x)
-        largest = LargestOfThree.apply(third, self.stride)
+        largest = largest_of_three(third, self.stride)
         return [
             self.gate_stages(first, 0),
             self.gate_stages(second, 1),
@@ -166,7 +177,7 @@ class FusedMultiBranchTemporalConv(LeanMultiBranchTemporalConv):
             return entered(self.enter_bn, x, w, b)
         full = pointwise(x, w[: 3 * c], b[: 3 * c])
         slow = pointwise(subsample(x, self.stride), w[3 * c :], b[3 * c :])
-        return *normalised(self.enter_bn, full, relu=True, parts=3), *slow.split(c, 1)
+        return *normalised_parts(self.enter_bn, full, 3), *slow.split(c, 1)
 
     def gate_stages(self, x, i):  # (N, c, T, V) -> (N, c, T', V)
         if not self.training:
@@ -180,7 +191,7 @@ class FusedMultiBranchTemporalConv(LeanMultiBranchTemporalConv):
             return super().attend_frames(x, maps)
         if self.attend is not None:
             half = self.c // 2
-            q, k, x = Frames.apply(x, half, half)  # q, k: (N, T') each
+            q, k, x = frames(x, half, half)  # q, k: (N, T') each
             W = self.frame_map(q, k)
             if maps is not None:
                 maps['frames'] = W
@@ -192,12 +203,16 @@ class FusedMultiBranchTemporalConv(LeanMultiBranchTemporalConv):
         if not self.training:
             return super().gate_frames(x, maps)
         if self.frame_gate is not None:
-            *pooled, x = Frames.apply(x, self.c, 0)  # two of (N, T')
-            scale = self.frame_gate(torch.stack(pooled, 1)[..., None]).sigmoid()
+            *pooled, x = frames(x, self.c, 0)  # two of (N, T')
+            scale = self.frame_scale(torch.stack(pooled, 1))  # (N, T')
             if maps is not None:
-                maps['frame_gate'] = scale[:, 0, :, 0]
-            x = x * scale
+                maps['frame_gate'] = scale
+            x = x * scale[:, None, :, None]
         return normalised(self.frame_bn, x)
+
+
+class FusedScaledTemporalConv(ScaledTemporalConv, FusedMultiBranchTemporalConv):
+    "The five branches of topology `scaled`; its attention and gate are the readable ones."
 
 # %% ../../nbs/fast/22_fused.ipynb #a380000b
 class FusedMSAGCN(MSAGCN):
@@ -218,8 +233,10 @@ FUSED = faster(
         Retrospect: FusedRetrospect,
         StageGraphConv: FusedStageGraphConv,
         FigureGraphConv: FusedFigureGraphConv,
+        ScaledGraphConv: FusedScaledGraphConv,
         EdgeBranch: FusedEdgeBranch,
         MultiBranchTemporalConv: FusedMultiBranchTemporalConv,
+        ScaledTemporalConv: FusedScaledTemporalConv,
         MSAGCN: FusedMSAGCN,
     }
 )

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['READABLE', 'LEAN', 'faster', 'exchange', 'exchanged', 'LeanConv1x1', 'LeanEdgeBranch', 'LeanStageGraphConv',
-           'LeanFigureGraphConv', 'over_processes', 'LeanMultiBranchTemporalConv', 'averaged_frames', 'LeanBlock',
-           'LeanRetrospect']
+           'LeanFigureGraphConv', 'LeanScaledGraphConv', 'over_processes', 'LeanMultiBranchTemporalConv',
+           'LeanScaledTemporalConv', 'averaged_frames', 'LeanBlock', 'LeanRetrospect']
 
 # %% ../../nbs/fast/20_lean.ipynb #ca16e7a0
 from contextlib import contextmanager
@@ -31,6 +31,7 @@ from msagcn.fast.lean_ops import (
 from ..models.graph_conv import EdgeBranch, FigureGraphConv, StageGraphConv
 from ..models.layers import Conv1x1, subsample
 from ..models.msagcn import Block, Retrospect
+from ..models.scaled import ScaledGraphConv, ScaledTemporalConv
 from ..models.temporal_conv import MultiBranchTemporalConv
 
 # %% ../../nbs/fast/20_lean.ipynb #c3600000
@@ -114,6 +115,10 @@ class LeanFigureGraphConv(FigureGraphConv, LeanStageGraphConv):
     def project_once(self, x, w):
         return pointwise(x, w, torch.zeros_like(w[:, 0, 0, 0]))
 
+
+class LeanScaledGraphConv(ScaledGraphConv, LeanStageGraphConv):
+    "The graph convolution of topology `scaled`, computed by class of channels."
+
 # %% ../../nbs/fast/20_lean.ipynb #c3600003
 def over_processes(bn: nn.Module) -> bool:
     "Whether a BatchNorm takes its statistics from several processes."
@@ -147,6 +152,10 @@ class LeanMultiBranchTemporalConv(MultiBranchTemporalConv):
         return max_of_three(x, self.stride)
 
 
+class LeanScaledTemporalConv(ScaledTemporalConv, LeanMultiBranchTemporalConv):
+    "The five branches of topology `scaled`, keeping less for the gradient."
+
+
 def averaged_frames(x: Tensor, frames: int) -> Tensor:  # (N, C, T, V) -> (N, C, frames, V)
     "Adaptive average pooling over frames, by a plain mean where `frames` divides T."
     T, V = x.shape[2:]
@@ -176,7 +185,9 @@ LEAN = faster(
         EdgeBranch: LeanEdgeBranch,
         StageGraphConv: LeanStageGraphConv,
         FigureGraphConv: LeanFigureGraphConv,
+        ScaledGraphConv: LeanScaledGraphConv,
         MultiBranchTemporalConv: LeanMultiBranchTemporalConv,
+        ScaledTemporalConv: LeanScaledTemporalConv,
         Block: LeanBlock,
         Retrospect: LeanRetrospect,
     }

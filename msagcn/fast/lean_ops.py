@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BUFFER', 'Pointwise', 'row_sums', 'pointwise', 'together', 'ChannelContext', 'channel_weights', 'Neighbours',
-           'channel_classes', 'Aggregate', 'Buffers', 'clip_ranges', 'aggregate', 'gates', 'GatedNorm', 'gated_halves',
-           'MaxOfThree', 'max_of_three', 'ReluAddRelu', 'relu_add_relu']
+           'channels_of_classes', 'channel_classes', 'Aggregate', 'Buffers', 'clip_ranges', 'aggregate', 'gates',
+           'GatedNorm', 'gated_halves', 'MaxOfThree', 'max_of_three', 'ReluAddRelu', 'relu_add_relu']
 
 # %% ../../nbs/fast/14_lean_ops.ipynb #17aed870
 import math
@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..models.graph_conv import class_of_channels
 from ..models.layers import working
 
 # %% ../../nbs/fast/14_lean_ops.ipynb #a2437aa6
@@ -116,17 +115,28 @@ class Neighbours(torch.autograd.Function):
         return g.flatten(2) @ chosen.to(g.dtype), None
 
 # %% ../../nbs/fast/14_lean_ops.ipynb #e08d7e08
+def channels_of_classes(
+    O: int,  # channels
+    stages: int = 4,
+) -> list[list[int]]:  # of each of the 8·stages classes
+    "The channels that share a graph: of one stage, and of one remainder modulo 8."
+    size = O // stages
+    return [
+        [o for o in range(s * size, (s + 1) * size) if o % 8 == r]
+        for s in range(stages)
+        for r in range(8)
+    ]
+
+
 def channel_classes(
     O: int,  # channels
     stages: int = 4,
 ) -> list[tuple[Tensor, Tensor]]:
     "Classes grouped by their number of channels: (classes `(c,)`, their channels `(c, size)`)."
-    of = class_of_channels(O, stages)
-    members = [(of == c).nonzero()[:, 0] for c in range(8 * stages)]
-    groups = []
+    members, groups = channels_of_classes(O, stages), []
     for size in sorted({len(m) for m in members} - {0}):
         classes = [c for c, m in enumerate(members) if len(m) == size]
-        groups.append((torch.tensor(classes), torch.stack([members[c] for c in classes])))
+        groups.append((torch.tensor(classes), torch.tensor([members[c] for c in classes])))
     return groups
 
 # %% ../../nbs/fast/14_lean_ops.ipynb #382bfbfa

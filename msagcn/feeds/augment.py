@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['STREAMS_OF_JOINTS', 'uniform', 'Augmentation', 'mirrored_joints', 'mirrored_joints_on', 'mirrored', 'deformation',
-           'dropped_joints', 'dropped_axis', 'changed_joints', 'reduced', 'training_input']
+           'dropped_joints', 'dropped_axis', 'changed_joints', 'reduced', 'random_spans', 'cut', 'training_input']
 
 # %% ../../nbs/feeds/21_augment.ipynb #a3900002
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -20,7 +20,7 @@ from .streams import as_stream
 
 # %% ../../nbs/feeds/21_augment.ipynb #a3900005
 # purposes of random numbers; the feeds have 1 to 9
-_MIRROR, _DEFORM, _JOINTS, _AXIS = range(11, 15)
+_MIRROR, _DEFORM, _JOINTS, _AXIS, _SPAN = range(11, 16)
 
 
 def uniform(
@@ -43,6 +43,7 @@ class Augmentation:
     deform: float = 0.0  # largest relative change by scaling and by shear
     drop_joints: float = 0.0  # probability that a clip loses joints over a span of frames
     drop_axis: float = 0.0  # probability that a clip loses one axis
+    span: float = 0.0  # largest share of a clip that is cut off
 
 # %% ../../nbs/feeds/21_augment.ipynb #a3900007
 def mirrored_joints(
@@ -146,6 +147,26 @@ def reduced(x: Tensor, how: Augmentation, keys: tuple) -> Tensor:
     return x
 
 
+def random_spans(
+    lengths: Tensor,  # (N,)
+    span: float,
+    keys: tuple,  # of the random numbers: seed, passes (N,), clips (N,)
+) -> tuple[Tensor, Tensor]:  # first frame and frames of each, (N,)
+    "A random part of each clip: from 1 - `span` of it to the whole."
+    u = uniform(keys, _SPAN, 2)
+    kept = (lengths * (1 - span * u[:, 0])).ceil().long()
+    return (u[:, 1] * (lengths + 1 - kept)).long(), kept
+
+
+def cut(s: FedStore, how: Augmentation, keys: tuple) -> FedStore:
+    "The data set with random spans in place of some clips; none of them twice."
+    _, _, clips = keys
+    first, kept = random_spans(s.lengths[clips], how.span, keys)
+    starts, lengths = s.starts.clone(), s.lengths.clone()
+    starts[clips], lengths[clips] = s.starts[clips] + first, kept
+    return replace(s, starts=starts, lengths=lengths)
+
+
 # feeds whose streams are computed from the joints that they give
 STREAMS_OF_JOINTS = ('nw_ucla', 'ctr_gcn', 'whole', 'padded')
 
@@ -160,6 +181,8 @@ def training_input(
     how: Augmentation = Augmentation(),
 ) -> Tensor:  # (N, C, T, V, M)
     "Network input for training: the store's feed, changed by `how`."
+    if how.span:
+        return _spans(s, clips, T, stream, seed, passes, how)
     keys = seed, passes, clips
     if not (how.mirror or how.deform):
         return reduced(batch(s, clips, T, stream, (seed, passes)), how, keys)
@@ -171,3 +194,15 @@ def training_input(
     there = x.ne(0).any(3).any(1) if s.own else None  # (N, T, M)
     x = changed_joints(x, s.skeleton, s.channels, how, keys)
     return reduced(as_stream(x, stream, s.skeleton, there), how, keys).contiguous()
+
+
+def _spans(s, clips, T, stream, seed, passes, how) -> Tensor:  # of `training_input`
+    "Input from random spans, pass by pass, as a clip has another span in each."
+    parts, order = [], []
+    for p in passes.unique():
+        i = (passes == p).nonzero()[:, 0]
+        own = cut(s, how, (seed, passes[i], clips[i]))
+        whole = replace(how, span=0.0)
+        parts.append(training_input(own, clips[i], T, stream, seed, passes[i], whole))
+        order.append(i)
+    return torch.cat(parts)[torch.cat(order).argsort()]

@@ -152,7 +152,7 @@ class StageGraphConv(nn.Module):
         """The aggregation matrices `(3, N, 8·S, V, V)`, their sums over rows and means over columns.
 
         Sums and means are `(3, N, 8·S, V)` each. `maps` receives what F is composed of."""
-        attention = stage_maps(self.pooled_projection(mean), self.own, self.cross)
+        attention = self.stage_attention(mean)
         static = self.A + self.learned  # (3, 8, V, V)
         shared = 2 * static[:, None]  # (3, 1, 8, V, V)
         if self.context != 'none':
@@ -163,6 +163,10 @@ class StageGraphConv(nn.Module):
             if self.context != 'none':
                 maps['context'] = R
         return self.composed(attention.transpose(0, 1).contiguous(), shared)
+
+    def stage_attention(self, mean):  # (N, C, V)
+        "The attention map of each stage, `(N, 3, S, V, V)`."
+        return stage_maps(self.pooled_projection(mean), self.own, self.cross)
 
     def pooled_projection(self, mean):  # (N, C, V)
         "Queries and keys of each stage: the projection's mean over channels, `(N, 3, S, 2, V)`."
@@ -222,11 +226,15 @@ class StageGraphConv(nn.Module):
         gate = torch.ones_like(pooled)
         if self.gate is not None:
             of_y = pooled + e.mean(2)  # the mean of y over T and V
-            gate = 1 + self.gate(of_y[:, None]).sigmoid()[:, 0]
+            gate = 1 + self.channel_scale(of_y)
         e = e * gate[..., None]
         if self.edge is not None:
             e = e + self.edge(mean)
         return gate, e
+
+    def channel_scale(self, of_y):  # (N, O) -> (N, O)
+        "What the gate adds to each channel, from the mean of the mixed features."
+        return self.gate(of_y[:, None]).sigmoid()[:, 0]
 
     def mix(self, x, F_, gate, e):
         "Project x, mix joints by F, gate channels, add e: `(N, O, T, V)`."
@@ -252,6 +260,10 @@ class FigureGraphConv(StageGraphConv):
             self.register_buffer('context_mean', torch.zeros(self.c_out, *A.shape[1:]))
             self.register_buffer('context_batches', torch.zeros((), dtype=torch.long))
 
+    def stage_attention(self, x):  # (N, C, T, V)
+        "The share of the stages' maps in each subset, `(N, S, V, V)`."
+        return self.alpha * self.figure_maps(x) / 3
+
     def figure_maps(self, x):  # (N, C, T, V)
         "`M`, the combined maps of the stages: `(N, S, V, V)`."
 
@@ -266,7 +278,7 @@ class FigureGraphConv(StageGraphConv):
 
     def graphs(self, x, mean, maps=None):
         "The matrices of all classes, `(3, N, 8·S, V, V)`, without the channel-specific part."
-        M = self.alpha * self.figure_maps(x.to(mean.dtype)) / 3  # (N, S, V, V)
+        M = self.stage_attention(x.to(mean.dtype))
         if maps is not None:
             maps.update(static=self.learned, attention=M[:, None].expand(-1, 3, -1, -1, -1))
         F_ = self.learned[:, None, None] + M[None, :, :, None]  # (3, N, S, 8, V, V)

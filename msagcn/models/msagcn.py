@@ -19,8 +19,9 @@ from torch.utils.checkpoint import checkpoint
 from ..core import MsagcnError, seeded
 from ..data.skeleton import Skeleton
 from .graph import relative_matrix, static_adjacency
-from .graph_conv import CONTEXTS, TOPOLOGIES, StageGraphConv
+from .graph_conv import CONTEXTS, StageGraphConv
 from .layers import Conv1x1, ConvNorm, full_precision, working
+from .scaled import GRAPHS, TEMPORALS
 from .temporal_conv import MultiBranchTemporalConv
 
 # %% ../../nbs/models/20_msagcn.ipynb #59ffca4b
@@ -48,10 +49,11 @@ class Block(nn.Module):
         stride: int = 1,  # over frames
         residual: bool = True,
         without: tuple = (),  # of `PARTS`
+        temporal: type = MultiBranchTemporalConv,
     ):
         super().__init__()
         self.graph = graph
-        self.temporal = MultiBranchTemporalConv(c_out, frames, stride, without)
+        self.temporal = temporal(c_out, frames, stride, without)
         self.has_residual = residual
         self.residual = nn.Identity()
         if residual and (c_in != c_out or stride > 1):
@@ -98,14 +100,20 @@ def check_sizes(width: int, topology: str, context: str, stages: int, without: t
     "Raise `MsagcnError` for an option of `MSAGCN` that is not supported."
     if width < 40 or width % 40:
         raise MsagcnError(f'width: {width} is not a multiple of 40 (eight groups, five branches)')
-    if topology not in TOPOLOGIES:
-        raise MsagcnError(f"topology: '{topology}' is not one of {', '.join(TOPOLOGIES)}")
+    if topology not in GRAPHS:
+        raise MsagcnError(f"topology: '{topology}' is not one of {', '.join(GRAPHS)}")
     if stages not in (1, 2, 4):
         raise MsagcnError(f'stages: {stages} is not one of 1, 2, 4')
     if unknown := [w for w in without if w not in PARTS]:
         raise MsagcnError(f"without: '{unknown[0]}' is not one of {', '.join(PARTS)}")
     if context not in CONTEXTS:
         raise MsagcnError(f"context: '{context}' is not one of {', '.join(CONTEXTS)}")
+    if topology == 'scaled' and context not in ('sample', 'none'):
+        raise MsagcnError(
+            f"context: topology scaled has one of each clip, sample, or none; not '{context}'"
+        )
+    if topology == 'scaled' and 'cross' in without:
+        raise MsagcnError("without: topology scaled has no 'cross'")
 
 
 class BlockSizes(NamedTuple):
@@ -139,7 +147,7 @@ class MSAGCN(nn.Module):
         *,
         in_channels: int = 3,
         width: int = 80,  # channels of the first blocks, a multiple of 40; doubled at blocks 5 and 8
-        topology: str = 'release',  # one of `TOPOLOGIES`
+        topology: str = 'release',  # one of `scaled.GRAPHS`
         context: str = 'running',  # one of `CONTEXTS`
         seed: int = 0,  # of the initial weights
         stages: int = 4,  # 1, 2 or 4
@@ -167,12 +175,13 @@ class MSAGCN(nn.Module):
         if 'position' not in without:
             self.position = nn.Parameter(torch.empty(1, V, width))
         self.input_bn = nn.BatchNorm1d(M * V * width)
-        self.blocks, graph_conv = nn.ModuleList(), TOPOLOGIES[topology]
+        self.blocks, graph_conv = nn.ModuleList(), GRAPHS[topology]
+        temporal = TEMPORALS.get(topology, MultiBranchTemporalConv)
         for i, s in enumerate(block_sizes(width, T)):
             graph = graph_conv(
                 s.c_in, s.c_out, A, context=self.context, stages=stages, without=without
             )
-            block = Block(graph, **s._asdict(), residual=i > 0, without=without)
+            block = Block(graph, **s._asdict(), residual=i > 0, without=without, temporal=temporal)
             self.blocks.append(block)
         self.look_back = nn.ModuleList()
         if 'look_back' not in without:
@@ -263,7 +272,7 @@ def initialise(model: 'MSAGCN') -> None:
         elif isinstance(m, (nn.Linear, nn.Conv1d)):
             m.reset_parameters()
     for name, m in model.named_modules():  # after all of PyTorch's defaults
-        if name.split('.')[-1] in ('own', 'cross', 'attend'):
+        if name.split('.')[-1] in ('own', 'cross', 'attend') and isinstance(m, nn.Linear):
             nn.init.xavier_uniform_(m.weight, math.sqrt(2))
     if model.position is not None:
         nn.init.normal_(model.position)

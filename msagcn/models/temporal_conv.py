@@ -105,8 +105,12 @@ class MultiBranchTemporalConv(nn.Module):
         "Scale each frame by a function of its mean and maximum."
         if self.frame_gate is not None:
             pooled = torch.stack([x.mean((1, 3)), x.amax((1, 3))], 1)  # (N, 2, T')
-            scale = self.frame_gate(pooled[..., None]).sigmoid()  # (N, 1, T', 1)
+            scale = self.frame_scale(pooled)  # (N, T')
             if maps is not None:
-                maps['frame_gate'] = scale[:, 0, :, 0]
-            x = x * scale
+                maps['frame_gate'] = scale
+            x = x * scale[:, None, :, None]
         return self.frame_bn(x)
+
+    def frame_scale(self, pooled):  # (N, 2, T'): mean and maximum -> (N, T')
+        "The factor of each frame."
+        return self.frame_gate(pooled[..., None]).sigmoid()[:, 0, :, 0]

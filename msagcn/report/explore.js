@@ -92,8 +92,8 @@ class Explorer {                               // all that the views share
       labelled('joint', this.jointSelect), labelled('connections from', this.threshold),
       this.check('trails', 'trails'), this.check('stretch', 'stretch colours'),
       this.check('compare', 'compare'), this.linkedLabel,
-      this.saver('svg', 'save the view as SVG'), this.saver('png', 'save the view as PNG'),
-      this.saver('gif', 'save the movement as GIF'));
+      h('span', {className: 'mx-save'}, 'save ', this.saver('svg', 'save the view as SVG'),
+        this.saver('png', 'save the view as PNG'), this.saver('gif', 'save the movement as GIF')));
   }
   build(element) {
     const {data} = this;

@@ -60,9 +60,10 @@ function drawNames(pane, c, {left, top, cell, V, side}) {
   c.font = font(10);
   c.fillStyle = colours.soft;
   c.textAlign = 'left';
-  c.fillText('row: source joint', left, top - 5, side / 2);
+  const brief = side < 230 ? '' : ' joint';
+  c.fillText(`row: source${brief}`, left, top - 5, side / 2);
   c.textAlign = 'right';
-  c.fillText('column: target joint ↓', left + side, top - 5, side / 2);
+  c.fillText(`column: target${brief} ↓`, left + side, top - 5, side / 2);
 }
 
 function drawScale(pane, c, {left, top, side}, range, colour) {      // a bracket: what this matrix has of it

@@ -148,7 +148,9 @@ export class Pane {
     this.states.gate = this.gate ? stateOfGate(this.gate) : '';
   }
   laneRange(part, values) {                    // of colours: all that it can be, or all that it is
-    const [low, high] = this.owner.state.stretch ? Object.values(extent(values)) : this.layer.ranges[part];
+    const own = extent(values), [low, high] = this.layer.ranges[part];
+    const some = own.high - own.low > 0.01 * (high - low);      // of one value nothing can be stretched
+    if (this.owner.state.stretch && some) return {low: own.low, high: own.high, signed: false};
     return {low, high, signed: false};
   }
   get lanes() {

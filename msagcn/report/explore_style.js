@@ -33,6 +33,7 @@ export const CSS = `
   border: 1px solid var(--line); border-radius: 4px; padding: 2px 5px; max-width: 17em;
 }
 .mx-bar .mx-play { min-width: 5.5em }
+.mx-save { display: inline-flex; gap: 4px; align-items: center; font-size: 11px; color: var(--soft) }
 .mx select:disabled { color: var(--soft); opacity: .7 }
 .mx input { accent-color: var(--ink) }
 .mx :focus-visible { outline: 2px solid var(--ink); outline-offset: 1px }
@@ -52,6 +53,7 @@ export const CSS = `
 }
 @container (max-width: 820px) { .two .mx-figures { grid-template-columns: minmax(0, 1fr) } }
 @container (max-width: 540px) {
+  .mx-bar { position: static }
   .mx-panes.two, .mx-figures { grid-template-columns: minmax(0, 1fr) }
 }
 .mx-verdict { min-height: 1.35em; margin: 0 0 4px }

@@ -70,8 +70,8 @@ function drawClasses(pane, c, w, top) {        // the curves' names
     c.fillStyle = colours.ink;
     c.textAlign = 'left';
     c.font = font(11, mine ? 600 : 400);
-    c.fillText(`${(100 * pane.p[pane.step * K + k]).toFixed(0)} %`, x + 25, y, 32);
-    c.fillText(pane.data.classes[k] + (mine ? ' ✓' : ''), x + 60, y, wide - 66);
+    c.fillText(`${(100 * pane.p[pane.step * K + k]).toFixed(0)} %`, x + 25, y, 38);
+    c.fillText(pane.data.classes[k] + (mine ? ' ✓' : ''), x + 66, y, wide - 72);
   });
 }
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..core import MsagcnError, write_text
 from ..data.clips import Clips, load_clips
+from ..data.precog import BOX
 from ..data.skeleton import Skeleton, skeleton_from
 from ..experiments.parameters import ExploreParameters, UseParameters
 from ..experiments.records import folder_of
@@ -163,7 +164,8 @@ def write_explorer(
     """Write the page of an explorer: to `page`, else into the first run's folder.
 
     Such pages carry the clips' coordinates."""
-    folder = next(iter(weights_of_runs(p).values())).parent
+    run, weights = next(iter(weights_of_runs(p).items()))
+    folder = Path(p.runs_dir) / run if weights.parent == BOX else weights.parent
     path = p.page or folder / ('gallery.html' if p.gallery else 'explore.html')
     return write_text(path, page(text or explore(p)))
 

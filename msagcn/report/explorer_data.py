@@ -132,7 +132,6 @@ def run_tree(
             tree = dict(id=run_id, model=kind, about=f'{kind}, {run.stream} stream.', clips=[])
             tree['trained'] = {k: getattr(run, k) for k in _TRAINED}
             ranges = part_ranges(model)
-            ranges = [ranges[i - 1] for i in layers] if layers else ranges
             for name in names:
                 found = layers_of(model, clips, name, run, layers)
                 at, p = probabilities(model, clips, name, run)
@@ -142,7 +141,8 @@ def run_tree(
                     )
                 seen = frames_seen(clips, len(clips[name]), run).round(3).tolist()
                 arrays = [_layer_arrays(l) for l in found]
-                tree['layers'] = [_layer_names(l, of) for l, of in zip(found, ranges)]
+                shown = [ranges[i - 1] for i in layers] if layers else ranges
+                tree['layers'] = [_layer_names(l, of) for l, of in zip(found, shown)]
                 tree['clips'].append(dict(at=at, p=p, seen=seen, layers=arrays))
                 progress.step(name)
             runs.append(tree)

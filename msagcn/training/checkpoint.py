@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from ..core import MsagcnError, atomic_write
+from .average import Average
 
 # %% ../../nbs/training/17_checkpoint.ipynb #b20100d9
 @dataclass(kw_only=True)
@@ -42,13 +43,22 @@ class Position:
         return {name: value for name, value in vars(self).items() if value is not None}
 
 # %% ../../nbs/training/17_checkpoint.ipynb #bba92e6c
-def save_state(path, model, optimiser, progress: dict) -> None:
+# in a checkpoint -> in the state of an optimiser
+_STATE = dict(
+    momentum='momentum_buffer', exp_avg='exp_avg', exp_avg_sq='exp_avg_sq', optimiser_step='step'
+)
+
+
+def save_state(path, model, optimiser, progress: dict, average: Average | None = None) -> None:
     "Write model, momenta and progress (ready for JSON) to one file, whole or not at all."
     names = {p: n for n, p in model.named_parameters()}
     tensors = {f'model.{k}': v.contiguous() for k, v in model.state_dict().items()}
     for p, state in optimiser.state.items():
-        if state.get('momentum_buffer') is not None:
-            tensors[f'momentum.{names[p]}'] = state['momentum_buffer']
+        for kind, key in _STATE.items():
+            if state.get(key) is not None:
+                tensors[f'{kind}.{names[p]}'] = state[key]
+    if average:
+        tensors |= {f'average.{k}': v for k, v in average.state().items()}
     with atomic_write(path) as part:
         try:
             save_file(tensors, part, {'progress': json.dumps(progress)})
@@ -56,20 +66,30 @@ def save_state(path, model, optimiser, progress: dict) -> None:
             raise MsagcnError(f'{path}: cannot write ({e})') from e
 
 
-def load_state(path, model, optimiser) -> dict:
+def load_state(path, model, optimiser, average: Average | None = None) -> dict:
     "Load a checkpoint into model and optimiser; returns its progress."
     try:
         with safe_open(path, 'pt') as f:
             progress = json.loads(f.metadata()['progress'])
         tensors = load_file(path)
-        model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith('model.')})
+        model.load_state_dict(_under('model.', tensors))
+        if average:
+            average.load(_under('average.', tensors))
     except (SafetensorError, KeyError, TypeError, ValueError, OSError, RuntimeError) as e:
         why = str(e).splitlines()[0]
         raise MsagcnError(f'{path}: not a checkpoint of this model ({why})') from e
     for name, p in model.named_parameters():
         if f'momentum.{name}' in tensors:
             _set_momentum(optimiser.state[p], tensors[f'momentum.{name}'].to(p.device))
+        if f'exp_avg.{name}' in tensors:
+            state = {k: tensors[f'{k}.{name}'].to(p.device) for k in ('exp_avg', 'exp_avg_sq')}
+            optimiser.state[p] = state | dict(step=tensors[f'optimiser_step.{name}'])
     return progress
+
+
+def _under(prefix: str, tensors: dict) -> dict:
+    "The tensors whose names begin so, without the beginning."
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def _set_momentum(state: dict, momentum) -> None:

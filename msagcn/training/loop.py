@@ -18,8 +18,10 @@ import torch
 from ..core import MsagcnError, Progress, arithmetic
 from ..distributed.ranks import from_rank_0, gather, synchronise, world
 from ..fast.lean import LEAN, exchange
+from ..feeds.augment import training_input
 from ..feeds.feeds import FedStore
-from ..native import can_compile
+from ..native import can_compile, compiled_code
+from .average import SHORTEST, Average, re_estimate
 from .checkpoint import Position, load_state
 from .evaluate import predict, topk
 from .plan import Plan, epoch_order, learning_rate, rounds
@@ -45,6 +47,7 @@ class _Training:
     scaler: torch.amp.GradScaler = field(init=False)
     position: Position = field(init=False)
     steps: Steps = field(init=False)
+    average: Average | None = None
 
     def prepare(self) -> None:
         "Set up memory, optimiser and layer classes; resume where there is a checkpoint."
@@ -55,7 +58,10 @@ class _Training:
             synchronise(model)
         self.optimiser = make_optimiser(model, plan)
         self.scaler = torch.amp.GradScaler(device.type, enabled=plan.precision == 'fp16')
-        self.position = _resume(self.checkpoint, plan, model, self.optimiser, self.scaler)
+        if plan.average:
+            self.average = Average(model, plan.average)
+        state = model, self.optimiser, self.scaler, self.average
+        self.position = _resume(self.checkpoint, plan, *state)
         self.plan = replace(plan, compile=plan.compile and _compilable(plan))
         suited(model, self.plan, device)
         from_rank_0(model)
@@ -83,6 +89,7 @@ class _Training:
         self.steps = steps_of(
             self.model, self.s, self.clips, self.plan, self.optimiser, self.scaler
         )
+        self.steps.average = self.average
 
     def run_epoch(self) -> bool:  # whether the epoch is complete
         "Train the rest of the epoch under way, up to `stop`."
@@ -150,6 +157,23 @@ class _Training:
             seconds=round(position.seconds, 2),
         )
 
+    def use_average(self) -> None:
+        "Put the mean weights in the place of the last ones, and measure their statistics."
+        plan, device = self.plan, self.s.device
+        self.average.give(self.model)
+        order, passes = epoch_order(len(self.clips), plan, self.epochs - 1, device)
+        clips = torch.as_tensor(self.clips, device=device)[order]
+        whole = len(order) // plan.batch_size
+
+        def batches():
+            for k in range(max(whole, SHORTEST)):
+                i = slice(k % whole * plan.batch_size, (k % whole + 1) * plan.batch_size)
+                how = plan.frames, plan.stream, plan.seed, passes[i], plan.augmentation
+                yield training_input(self.s, clips[i], *how)
+
+        with compiled_code(plan.compile), precision_context(plan, device):
+            re_estimate(self.model, batches())
+
     def save(self) -> None:
         "Write a checkpoint, on rank 0."
         if world()[0] == 0:
@@ -178,11 +202,11 @@ def _compilable(plan: Plan) -> bool:
     return can_compile() and not (plan.sync_bn and world()[1] > 1)
 
 
-def _resume(checkpoint, plan: Plan, model, optimiser, scaler) -> Position:
-    "Load a checkpoint into model, optimiser and scaler, if there is one; where the training stands."
+def _resume(checkpoint, plan: Plan, model, optimiser, scaler, average) -> Position:
+    "Load a checkpoint, if there is one, into what it is the state of; where the training stands."
     settings = json.loads(json.dumps(asdict(plan)))
     if Path(checkpoint).exists():
-        progress = load_state(checkpoint, model, optimiser)
+        progress = load_state(checkpoint, model, optimiser, average)
         progress['plan'] = asdict(Plan()) | progress['plan']
         if progress['plan'] != settings:
             raise MsagcnError(f'{checkpoint}: belongs to another plan; use another run name')
@@ -228,6 +252,8 @@ def fit(
             epoch = position.epoch + 1
             training.finish_epoch({k: i for k, i in watch.items() if epoch >= watch_from.get(k, 1)})
             bar.step(_in_words(position.history[-1]))
+        if training.average and position.epoch == training.epochs:
+            training.use_average()
     exchange(model, LEAN)
     return position.history
 

@@ -36,11 +36,15 @@ class Plan:
     milestones: tuple = (50,)
     warmup: int = 5
     weight_decay: float = 1e-4
+    optimiser: str = 'sgd'
+    clip_gradient: float = 0.0
+    average: float = 0.0
     label_smoothing: float = 0.0
-    mirror: float = 0.0  # this and the next three: see `Augmentation`
+    mirror: float = 0.0  # this and the next four: see `Augmentation`
     deform: float = 0.0
     drop_joints: float = 0.0
     drop_axis: float = 0.0
+    span: float = 0.0
     seed: int = 1
     precision: str = 'fp32'
     compile: bool = False
@@ -55,7 +59,8 @@ class Plan:
         "Augmentation of the training input."
         from msagcn.feeds.augment import Augmentation
 
-        return Augmentation(self.mirror, self.deform, self.drop_joints, self.drop_axis)
+        changes = self.mirror, self.deform, self.drop_joints, self.drop_axis, self.span
+        return Augmentation(*changes)
 
 
 # of a plan by steps; like an epoch, each ends with a checkpoint and a row of the history

@@ -23,7 +23,12 @@ from .plan import Plan
 
 # %% ../../nbs/training/18_setup.ipynb #8431aff6
 def make_optimiser(model, plan: Plan) -> torch.optim.Optimizer:
-    "Stochastic gradient descent with Nesterov momentum 0.9 and plain L2 decay on every parameter."
+    """Stochastic gradient descent with Nesterov momentum 0.9 and plain L2 decay on every parameter.
+
+    Or AdamW (Loshchilov and Hutter, 2019), whose decay is apart from the gradient."""
+    if plan.optimiser == 'adamw':
+        decay = plan.weight_decay
+        return torch.optim.AdamW(model.parameters(), lr=plan.lr, weight_decay=decay, foreach=True)
     settings = dict(momentum=0.9, nesterov=True, weight_decay=plan.weight_decay)
     device = next(model.parameters()).device
     if device.type not in RECORDERS:

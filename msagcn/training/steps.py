@@ -13,12 +13,14 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from ..distributed.ranks import average_gradients, mean_over_ranks, world
 from ..fast.cuda_graph import RECORDERS, CapturedStep, EpochInput
 from ..feeds.augment import training_input
 from ..feeds.feeds import FedStore
 from ..native import compiled_code
+from .average import Average
 from .checkpoint import Position, save_state
 from .plan import Plan
 from .setup import precision_context, set_rate
@@ -37,6 +39,7 @@ class Steps:
     def __init__(self, *, model, s: FedStore, plan: Plan, optimiser, scaler):
         self.model, self.s, self.plan = model, s, plan
         self.optimiser, self.scaler = optimiser, scaler
+        self.average: Average | None = None  # of the weights, if one is kept
 
     def begin(self, clips, passes, loss: float, right: int) -> None:
         "Set an epoch's clips (in order) and their passes, and the totals of its steps so far."
@@ -55,8 +58,13 @@ class Steps:
         own = self.forward_backward(map(self.input, clips, passes))
         self.loss, right = mean_over_ranks(own).unbind()
         average_gradients(self.model)
+        if self.plan.clip_gradient:
+            self.scaler.unscale_(self.optimiser)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip_gradient)
         self.scaler.step(self.optimiser)
         self.scaler.update()
+        if self.average:
+            self.average.update(self.model)
         self.loss_sum += self.loss
         self.right += (right * size).round().long()
 
@@ -98,7 +106,7 @@ class Steps:
         self.saved = time.monotonic()
         if self.scaler.is_enabled():
             position.scaler = self.scaler.state_dict()
-        save_state(path, self.model, self.optimiser, position.to_json())
+        save_state(path, self.model, self.optimiser, position.to_json(), self.average)
 
 # %% ../../nbs/training/19_steps.ipynb #23282c1a
 OFTEN = 10  # seconds between checkpoints of recorded epochs, which may be shorter than that
@@ -175,6 +183,8 @@ def steps_of(model, s: FedStore, clips, plan: Plan, optimiser, scaler) -> Steps:
         return Steps(**settings)
     if world()[1] > 1:
         why = f'{world()[1]} processes share each step'
+    elif plan.optimiser != 'sgd' or plan.clip_gradient or plan.average:
+        why = 'adamw, clip_gradient and average are not recorded'
     else:
         try:
             return CapturedSteps(**settings, clips=torch.as_tensor(clips, device=s.device))
