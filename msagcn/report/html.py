@@ -321,6 +321,7 @@ def table_html(
     numeric = {
         c: pd.api.types.is_numeric_dtype(df[c])
         or df[c].astype(str).str.match(r'^([–+−<\d]|not run|not stated)').all()
+        and not df[c].map(lambda v: isinstance(v, Html)).any()  # links begin with a bracket, too
         for c in df.columns
     }
 
