@@ -8,8 +8,10 @@ __all__ = ['notebook_tool', 'runner', 'execute', 'math_to_mathml', 'with_somethi
 
 # %% ../../nbs/report/20_html.ipynb #ca825098
 import importlib
+import os
 import re
 import sys
+from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 
@@ -347,10 +349,24 @@ def _cell(v) -> str:
 def render_report(p) -> Path:  # p: `ReportParameters`
     "Execute the report notebook and write it as HTML; returns the page's path."
     names = 'benchmark', 'recipe', 'data_dir', 'runs_dir', 'reports_dir'
-    executed = execute(
-        runner('report'),
-        Path(p.runs_dir) / f'report-{p.benchmark}.ipynb',
-        {k: getattr(p, k) for k in names},
-    )
+    with _quiet():
+        executed = execute(
+            runner('report'),
+            Path(p.runs_dir) / f'report-{p.benchmark}.ipynb',
+            {k: getattr(p, k) for k in names},
+        )
     title = f'{p.benchmark}, recipe {p.recipe}'
     return to_html(executed, Path(p.reports_dir) / f'{p.benchmark}.html', title)
+
+
+@contextmanager
+def _quiet():
+    "A context in which kernels that are started show no progress: it has no place among figures."
+    before = os.environ.get('MSAGCN_QUIET')
+    os.environ['MSAGCN_QUIET'] = '1'
+    try:
+        yield
+    finally:
+        del os.environ['MSAGCN_QUIET']
+        if before is not None:
+            os.environ['MSAGCN_QUIET'] = before
