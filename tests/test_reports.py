@@ -95,7 +95,8 @@ def test_a_report_of_msg3d_on_data_of_ones_own(tmp_path):
                 np.save(folder / f'{action[:3]}_{part}_{view}.npy', clip * [1, -1, -1])
     (own / 'own.yaml').write_text('joints: ucla20\nchannels: xyz\n')
     out = places(tmp_path)
-    assert main(['prepare', *pairs(benchmark='own_clips', source=own / 'own.yaml', **out)]) == 0
+    prepared = dict(source=own / 'own.yaml', data_dir=out['data_dir'])
+    assert main(['prepare', *pairs(benchmark='own_clips', **prepared)]) == 0
     small = dict(steps=2, warmup_steps=0, batch_size=4, frames=8, device='cpu')
     custom = ['-f', ROOT / 'params/custom.yaml', '--no-notebook']
     given = pairs(benchmark='own_clips', **small, **out)

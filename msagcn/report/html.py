@@ -267,6 +267,9 @@ def to_html(
         heading = re.search(r'^# (.+)', texts, re.M)
         title = heading[1] if heading else Path(notebook).stem
     body = _offline(exporter.from_notebook_node(_ready(nb))[0])
+    body = re.sub(
+        r' id="cell-id=[^"]*"', '', body
+    )  # papermill's parameter cell has a new one each time
     return write_text(html, page(title, body))
 
 
