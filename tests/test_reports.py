@@ -62,7 +62,9 @@ def test_a_report_of_a_run_without_the_usual_parts(embedded, tmp_path):
 
 def assert_page(text, title):
     "Heading and title say what it is; every figure has words; tables scroll; no section is empty."
-    body = re.sub(r'<script\b.*?</script>', '', text[text.index('<body') :], flags=re.S)  # the explorer
+    body = re.sub(
+        r'<script\b.*?</script>', '', text[text.index('<body') :], flags=re.S
+    )  # the explorer
     assert f'<title>{title}</title>' in text and re.search(rf'<h1[^>]*>{title}<', body)
     assert re.search(r'<strong>[\d.]+ % of \d+ test clips</strong>', body)
     figures = re.findall(r'<figure><(svg|img)\b([^>]*)>', body)
