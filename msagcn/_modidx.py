@@ -2937,6 +2937,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'msagcn/report/html.py'),
                                     'msagcn.report.html._last_line': ('report/html.html#_last_line', 'msagcn/report/html.py'),
                                     'msagcn.report.html._offline': ('report/html.html#_offline', 'msagcn/report/html.py'),
+                                    'msagcn.report.html._quiet': ('report/html.html#_quiet', 'msagcn/report/html.py'),
                                     'msagcn.report.html._read_notebook': ('report/html.html#_read_notebook', 'msagcn/report/html.py'),
                                     'msagcn.report.html._ready': ('report/html.html#_ready', 'msagcn/report/html.py'),
                                     'msagcn.report.html._run_papermill': ('report/html.html#_run_papermill', 'msagcn/report/html.py'),

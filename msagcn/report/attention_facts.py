@@ -216,5 +216,5 @@ def show_span(t: pd.DataFrame):  # t: of `span_table`
     ax.set(ylim=(0, None), ylabel='frames of the input')
     ax.tick_params(axis='x', rotation=90, labelsize=8)
     ax.spines[['top', 'right']].set_visible(False)
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend(frameon=False, fontsize=8, loc='lower left')  # the curves are far above zero
     return ax

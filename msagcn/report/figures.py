@@ -135,6 +135,7 @@ def show_confusion(
     ax.spines[:].set(visible=True, color='0.6')
     ax.set(xlabel='taken for', ylabel='is')
     ax.tick_params(labelsize=8 if few else 5)
+    plt.setp(ax.get_yticklabels(), rotation=0)
     plt.setp(ax.get_xticklabels(), rotation=40, ha='right', rotation_mode='anchor')
     return ax
 

@@ -8,8 +8,10 @@ __all__ = ['notebook_tool', 'runner', 'execute', 'math_to_mathml', 'with_somethi
 
 # %% ../../nbs/report/20_html.ipynb #ca825098
 import importlib
+import os
 import re
 import sys
+from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 
@@ -265,6 +267,9 @@ def to_html(
         heading = re.search(r'^# (.+)', texts, re.M)
         title = heading[1] if heading else Path(notebook).stem
     body = _offline(exporter.from_notebook_node(_ready(nb))[0])
+    body = re.sub(
+        r' id="cell-id=[^"]*"', '', body
+    )  # papermill's parameter cell has a new one each time
     return write_text(html, page(title, body))
 
 
@@ -321,6 +326,7 @@ def table_html(
     numeric = {
         c: pd.api.types.is_numeric_dtype(df[c])
         or df[c].astype(str).str.match(r'^([–+−<\d]|not run|not stated)').all()
+        and not df[c].map(lambda v: isinstance(v, Html)).any()  # links begin with a bracket, too
         for c in df.columns
     }
 
@@ -346,10 +352,24 @@ def _cell(v) -> str:
 def render_report(p) -> Path:  # p: `ReportParameters`
     "Execute the report notebook and write it as HTML; returns the page's path."
     names = 'benchmark', 'recipe', 'data_dir', 'runs_dir', 'reports_dir'
-    executed = execute(
-        runner('report'),
-        Path(p.runs_dir) / f'report-{p.benchmark}.ipynb',
-        {k: getattr(p, k) for k in names},
-    )
+    with _quiet():
+        executed = execute(
+            runner('report'),
+            Path(p.runs_dir) / f'report-{p.benchmark}.ipynb',
+            {k: getattr(p, k) for k in names},
+        )
     title = f'{p.benchmark}, recipe {p.recipe}'
     return to_html(executed, Path(p.reports_dir) / f'{p.benchmark}.html', title)
+
+
+@contextmanager
+def _quiet():
+    "A context in which kernels that are started show no progress: it has no place among figures."
+    before = os.environ.get('MSAGCN_QUIET')
+    os.environ['MSAGCN_QUIET'] = '1'
+    try:
+        yield
+    finally:
+        del os.environ['MSAGCN_QUIET']
+        if before is not None:
+            os.environ['MSAGCN_QUIET'] = before

@@ -117,7 +117,7 @@ def headline(
 ) -> str:  # Markdown
     "The accuracy of a report in a sentence: on all test clips, and on the clean ones if they are fewer."
     right = s.scores.argmax(1) == s.labels
-    text = f'**{100 * right.mean():.2f} % of {len(right)} test clips** are classified rightly '
+    text = f'**{100 * right.mean():.2f} % of {len(right)} test clips** are classified correctly '
     text += f'({interval_words(right)}) by {name}'
     clean = ~np.isin(s.names, list(leaked))
     if 0 < clean.sum() < len(clean):
