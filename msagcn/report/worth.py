@@ -329,7 +329,8 @@ def facts_in_words(t: pd.DataFrame) -> pd.DataFrame:  # t: rows of `read_worth`
     "For reading: what each replacement in all blocks costs."
     t = t[(t.blocks == 'all') | (t.part == 'as trained')]
     columns = ['run', 'part', 'instead', 'top1', 'lost', 'won', 'p', 'top1_clean', 'p_clean']
-    return t[columns].astype({'lost': int, 'won': int}).reset_index(drop=True)
+    t = t[columns].astype({'lost': int, 'won': int}).reset_index(drop=True)
+    return t.assign(**{k: t[k].map('{:.2g}'.format) for k in ('p', 'p_clean')})
 
 
 def blocks_in_words(t: pd.DataFrame) -> pd.DataFrame:  # t: rows of `read_worth`
