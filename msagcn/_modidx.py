@@ -3086,6 +3086,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'msagcn.report.worth._Table.__init__': ('report/worth.html#_table.__init__', 'msagcn/report/worth.py'),
                                      'msagcn.report.worth._Table.add': ('report/worth.html#_table.add', 'msagcn/report/worth.py'),
                                      'msagcn.report.worth._Table.has': ('report/worth.html#_table.has', 'msagcn/report/worth.py'),
+                                     'msagcn.report.worth._change': ('report/worth.html#_change', 'msagcn/report/worth.py'),
                                      'msagcn.report.worth._named': ('report/worth.html#_named', 'msagcn/report/worth.py'),
                                      'msagcn.report.worth._of_kind': ('report/worth.html#_of_kind', 'msagcn/report/worth.py'),
                                      'msagcn.report.worth.accuracy_facts': ('report/worth.html#accuracy_facts', 'msagcn/report/worth.py'),
