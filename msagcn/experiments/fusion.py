@@ -49,7 +49,7 @@ def _folders(p: FuseParameters) -> dict[str, RunFolder]:  # by run
     if missing and not p.runs:
         where = (Path(p.reports_dir) / 'runs').absolute()
         raise MsagcnError(
-            f'{where}: no finished run {" and no ".join(missing)}; '
+            f'{where}: not finished: {", ".join(missing)}; '
             f'{listed(finished, missing[0], "finished")}; -p recipe, model, streams, seed or runs '
             'choose others'
         )

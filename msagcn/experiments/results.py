@@ -161,7 +161,7 @@ def result_row(m: dict) -> dict:  # m: metrics of a run
     row['device'] = m.get('machine', {}).get('device')
     if m.get('model') == 'msg3d':
         row |= dict(topology=m.get('normalize'), context='')
-    if m.get('steps'):  # how often each clip was seen
+    if m.get('steps') and m.get('n_train'):  # how often each clip was seen
         row['epochs'] = round(m['steps'] * m['batch_size'] / m['n_train'])
     return row
 
@@ -209,7 +209,8 @@ def _write_rows(path: Path, records: dict[str, dict], tested: bool) -> None:
             rows.pop(name, None)
     if not rows and not path.exists():
         return
-    columns = list(dict.fromkeys([*before.columns, *RESULT_COLUMNS]))
+    existing = before.columns if path.exists() else []
+    columns = list(dict.fromkeys([*existing, *RESULT_COLUMNS]))
     table = pd.DataFrame(list(rows.values()), columns=columns).fillna('')
     write_text(path, table.to_csv(index=False, lineterminator='\n'))
 

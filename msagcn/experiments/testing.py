@@ -47,7 +47,7 @@ def measure_accuracy(p: EvaluateParameters) -> dict:
 
     The result also says by which stream, frames and feed."""
     if not p.weights:
-        raise MsagcnError('weights: none are given')
+        raise MsagcnError('weights: none are given; -p weights takes a run or a file')
     if p.nproc > 1 and not place():
         found = measure_in_processes(p)
         if p.metrics:

@@ -98,7 +98,7 @@ class Explorer {                               // all that the views share
   build(element) {
     const {data} = this;
     this.holder = h('div', {className: 'mx-panes'});
-    this.notice = h('p', {className: 'mx-notice', role: 'alert'});
+    this.notice = h('p', {className: 'mx-notice', role: 'status'});
     this.live = h('div', {className: 'mx-heard', role: 'status', 'aria-live': 'polite'});
     const item = ([what, colour, words]) => h('span', {}, symbol(what, colour), words);
     const items = legend(data.groups.length).map(item);

@@ -4,7 +4,8 @@ import {bounds, clamp, extent, nearest, numbers, range, slice, strengths, sum} f
 import {correlationOf, meanOf, sharedByChance, sharedOf, signsOf, spreadOf} from './explore_seeds.js';
 import {fit, h} from './explore_sheet.js';
 import {
-  ofEntry, ofJoint, ofMatrix, ofSeeds, span, stateOfFrames, stateOfGate, stateOfPart, verdict, verdictText,
+  hints, ofEntry, ofJoint, ofMatrix, ofSeeds, span, stateOfFrames, stateOfGate, stateOfPart, verdict,
+  verdictText,
 } from './explore_words.js';
 import {drawSkeleton, heightOfSkeleton} from './explore_skeleton.js';
 import {colouring, drawMatrix, layOut, paint} from './explore_matrix.js';
@@ -34,6 +35,8 @@ export function listsOf(data, view) {          // what can be chosen, given what
 
 export const lowest = (key, list) =>           // -1 stands for the mean over all
   ((key === 'stage' || key === 'head') && list.length > 1 ? -1 : 0);
+
+const inAll = words => (words.every(w => w === words[0]) ? words[0] : '');     // what all seeds have
 
 export class Pane {
   constructor(owner, index) {
@@ -98,7 +101,8 @@ export class Pane {
     });
     const names = this.lists.part, ranges = this.layer.ranges;
     this.matrices = Object.fromEntries(names.map(k => [k, meanOf(this.bySeed.map(m => m[k]))]));
-    this.states = Object.fromEntries(names.map(k => [k, stateOfPart(this.matrices[k], ranges[k])]));
+    const state = k => inAll(this.bySeed.map(m => stateOfPart(m[k], ranges[k])));
+    this.states = Object.fromEntries(names.map(k => [k, state(k)]));
     this.A = this.matrices[this.partName];
     this.scaling = strengths(this.A, V);
     const list = this.bySeed.map(m => m[this.partName]);
@@ -133,19 +137,22 @@ export class Pane {
   frames(inLayer) {                            // weights of frames; the mean over seeds
     const of = key => {                        // of the body that is shown
       if (inLayer[0][key] === undefined) return null;
-      return meanOf(inLayer.map(l => {
+      return inLayer.map(l => {
         const a = this.array(l[key]), x = numbers(a), each = x.length / a.shape[0];
         const b = Math.min(this.view.body, a.shape[0] - 1);
         return x.subarray(b * each, (b + 1) * each);
-      }));
+      });
     };
-    this.W = of('frames');
-    this.gate = of('gate');
+    const [frames, gates] = [of('frames'), of('gate')];
+    this.W = frames && meanOf(frames);
+    this.gate = gates && meanOf(gates);
     const T = this.T = this.gate?.length ?? Math.round(Math.sqrt(this.W?.length ?? 0));
     const mean = t => sum([...this.W.subarray(t * T, (t + 1) * T)]) / T;
     this.weight = this.W && Float32Array.from({length: T}, (_, t) => mean(t));
-    this.states.frames = this.W ? stateOfFrames(this.W, T) : '';
-    this.states.gate = this.gate ? stateOfGate(this.gate) : '';
+    this.states.frames = frames ? inAll(frames.map(W => stateOfFrames(W, T))) : '';
+    this.states.gate = gates ? inAll(gates.map(stateOfGate)) : '';
+    this.ofFrames = this.W && this.laneRange('frames', this.W);
+    this.ofGate = this.gate && this.laneRange('gate', this.gate);
   }
   laneRange(part, values) {                    // of colours: all that it can be, or all that it is
     const own = extent(values), [low, high] = this.layer.ranges[part];
@@ -153,17 +160,18 @@ export class Pane {
     if (this.owner.state.stretch && some) return {low: own.low, high: own.high, signed: false};
     return {low, high, signed: false};
   }
-  get lanes() {
-    const {T, W, states} = this, list = [];
+  get laneCount() { return (this.W ? 2 : 0) + (this.gate ? 1 : 0); }
+  lanes(now) {                                 // of weights of frames; the first differs from frame to frame
+    const {T, W, states, weight: mean} = this, list = [];
     if (W) {
-      const now = this.now, column = Float32Array.from({length: T}, (_, t) => W[t * T + now]);
-      const state = states.frames, of = this.laneRange('frames', W);
-      list.push({name: 'into this frame', kind: 'frame-weight', values: column, range: of, state},
-        {name: 'into all frames', kind: 'mean-frame-weight', values: this.weight, range: of, state});
+      const column = Float32Array.from({length: T}, (_, t) => W[t * T + now]);
+      const of = {range: this.ofFrames, state: states.frames};
+      list.push({name: 'into this frame', kind: 'frame-weight', values: column, ...of},
+        {name: 'into all frames', kind: 'mean-frame-weight', values: mean, ...of});
     }
     if (this.gate) {
-      list.push({name: 'frame gate', kind: 'frame-gate', values: this.gate, state: states.gate,
-        range: this.laneRange('gate', this.gate)});
+      const of = {range: this.ofGate, state: states.gate};
+      list.push({name: 'frame gate', kind: 'frame-gate', values: this.gate, ...of});
     }
     return list;
   }
@@ -178,7 +186,7 @@ export class Pane {
       return {low: 0, high, signed: true, words};
     }
     const least = Math.min(...bounds.map(b => b[0])), high = Math.max(...bounds.map(b => b[1]));
-    const most = Math.max(-least, high), words = `colours: ${bounds[0][2]}`;
+    const most = Math.max(-least, high), words = `colours: ${bounds[0][2]}, ${span({low: least, high})}`;
     if (least < 0) return {low: -most, high: most, signed: true, words};
     return {low: least, high, signed: false, words};
   }
@@ -213,11 +221,11 @@ export class Pane {
   }
   lines() {                                    // what is drawn, in words
     const {joint, column} = this.owner, seeds = this.seeds ? [ofSeeds(this)] : [];
-    if (joint < 0) return [...seeds, ...ofMatrix(this)];
+    if (joint < 0) return [...seeds, ofMatrix(this)];
     return column < 0 ? [...ofJoint(this, joint), ...seeds] : [ofEntry(this, joint, column), ...seeds];
   }
   say() {
-    const lines = this.lines(), {clip, frame} = this;
+    const lines = [...this.lines(), ...(this.owner.joint < 0 ? hints(this) : [])], {clip, frame} = this;
     this.said.replaceChildren(...lines.map(textContent => h('p', {textContent})));
     this.heat.setAttribute('aria-label', 'Adjacency matrix, rows are source joints, columns target joints: '
       + `${this.title()}. ${lines.join(' ')} Arrow keys move from entry to entry.`);
@@ -251,7 +259,7 @@ export class Pane {
     const shown = this.lists.part.map(ofPart);
     if (this.W) {
       const words = this.states.frames || span(extent(this.W));
-      shown.push(this.tile('frames', this.W, this.T, this.laneRange('frames', this.W), words));
+      shown.push(this.tile('frames', this.W, this.T, this.ofFrames, words));
       this.frameTile = shown.at(-1).firstChild;
     } else this.frameTile = null;
     if (seeds) {
@@ -282,17 +290,20 @@ export class Pane {
 
   // -- drawing: 0 what moves, 1 also what is lit, 2 all
   arrange() {                                  // heights, for the width and the window
-    const V = this.data.skeleton.joints.length, most = clamp(window.innerHeight - 270, 300, 760);
+    const above = this.heat.getBoundingClientRect().top - this.owner.root.getBoundingClientRect().top;
+    const V = this.data.skeleton.joints.length, taken = Math.max(270, above + 64);
+    const most = clamp(window.innerHeight - taken, 300, 760);
     const matrix = layOut(V, this.heat.clientWidth || 400, most).height, w = this.body3d.clientWidth || 300;
     const beside = this.body3d.offsetTop === this.heat.offsetTop;
     const three = beside && this.line.offsetTop === this.heat.offsetTop;
     const rest = heightOfTime(this, this.line.clientWidth || 400, 0) + 110;
     const curves = three ? 84 + matrix - rest : 110;
-    this.heights = {most, skeleton: beside ? matrix : heightOfSkeleton(w, most), curves};
+    const time = heightOfTime(this, this.line.clientWidth || 400, curves);
+    this.heights = {most, skeleton: beside ? matrix : heightOfSkeleton(w, most), curves, time};
   }
   draw(level) {
     if (level === 2) this.arrange();
-    const {most, skeleton, curves} = this.heights;
+    const {most, skeleton, curves, time} = this.heights;
     if (level >= 1) {
       this.share();
       const V = this.data.skeleton.joints.length, long = layOut(V, this.heat.clientWidth || 400, most).height;
@@ -301,7 +312,7 @@ export class Pane {
     }
     const [s, width, height] = fit(this.body3d, skeleton);
     this.spots = drawSkeleton(this, s, width, height);
-    const [t, long] = fit(this.line, heightOfTime(this, this.line.clientWidth || 400, curves));
+    const [t, long] = fit(this.line, time);
     this.plot = drawTime(this, t, long, curves);
     this.drawFrameTile();
     if (level >= 1) this.say();

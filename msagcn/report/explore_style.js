@@ -74,7 +74,7 @@ export const CSS = `
 }
 .mx .mx-apart { margin-left: 24px }
 .mx-tile canvas { image-rendering: pixelated; max-width: 96px }
-.mx-gallery { display: flex; flex-wrap: wrap; gap: 5px; max-height: 260px; overflow: auto; margin: 5px 0 }
+.mx-gallery { display: flex; flex-wrap: wrap; gap: 5px; max-height: 132px; overflow: auto; margin: 5px 0 }
 .mx-gallery .mx-tile { flex: 0 0 104px }
 .mx-help { color: var(--soft); margin: 8px 0 0 }
 .mx-help p { margin: 6px 0 }

@@ -12,7 +12,7 @@ const columnsOf = w => Math.max(1, Math.floor(w / 210));
 
 export function heightOfTime(pane, w, most) {
   const rows = Math.ceil(pane.order.length / columnsOf(w));
-  return clamp(most, 84, 240) + PLOT_TOP + 22 + rows * ROW + Math.max(pane.lanes.length * LANE, 18);
+  return clamp(most, 84, 240) + PLOT_TOP + 22 + rows * ROW + Math.max(pane.laneCount * LANE, 18);
 }
 
 function styleOf(pane, k, i) {                 // of a class's curve
@@ -75,7 +75,7 @@ function drawClasses(pane, c, w, top) {        // the curves' names
   });
 }
 
-function drawLane(pane, c, lane, top, {left, W, x}) {
+function drawLane(pane, c, lane, now, top, {left, W, x}) {
   const {colours, dark} = pane.owner, last = pane.clip.frames - 1 || 1, {T} = pane;
   const colour = colouring(lane.range, pane.data.colours, dark), at = f => pane.where(f);
   lane.values.forEach((value, f) => {
@@ -92,7 +92,7 @@ function drawLane(pane, c, lane, top, {left, W, x}) {
   c.textAlign = 'right';
   c.fillText(lane.name, left - 5, top + 10, left - 6);
   c.textAlign = 'left';
-  const here = `here ${format(lane.values[pane.now])}; ${lane.state || span(extent(lane.values))}`;
+  const here = `here ${format(lane.values[now])}; ${lane.state || span(extent(lane.values))}`;
   c.fillText(`${here} (colours: ${span(lane.range)})`, left, top + 23, W);
 }
 
@@ -106,18 +106,18 @@ export function drawTime(pane, c, w, most) {   // -> where the plot is
   c.fillText('frame 1', left, PLOT_TOP + H + 13);
   c.textAlign = 'right';
   c.fillText(`${pane.clip.frames}`, left + W, PLOT_TOP + H + 13);
-  const lanes = PLOT_TOP + H + 22;
-  pane.lanes.forEach((lane, i) => drawLane(pane, c, lane, lanes + i * LANE, plot));
-  if (!pane.lanes.length) {
+  const now = pane.T ? pane.now : 0, lanes = pane.lanes(now), top = PLOT_TOP + H + 22;
+  lanes.forEach((lane, i) => drawLane(pane, c, lane, now, top + i * LANE, plot));
+  if (!lanes.length) {
     c.textAlign = 'left';
     c.font = font(11);
-    c.fillText(`${pane.run.model}: no weights of frames to show`, left, lanes + 10, W);
+    c.fillText(`${pane.run.model}: no weights of frames to show`, left, top + 10, W);
   }
-  drawClasses(pane, c, w, lanes + Math.max(pane.lanes.length * LANE, 18) + 12);
+  drawClasses(pane, c, w, top + Math.max(lanes.length * LANE, 18) + 12);
   c.strokeStyle = colours.ink;
   c.lineWidth = 1.5;
   c.beginPath();
-  const bars = pane.lanes.map((_, i) => lanes + i * LANE).map(y => [y - 2, y + 15]);
+  const bars = lanes.map((_, i) => top + i * LANE).map(y => [y - 2, y + 15]);
   for (const [from, to] of [[2, PLOT_TOP + H], ...bars]) {      // not through the words
     c.moveTo(x(pane.frame), from);
     c.lineTo(x(pane.frame), to);

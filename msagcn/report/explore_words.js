@@ -53,10 +53,13 @@ export function ofMatrix(pane) {
   const [source, target] = [names[Math.floor(at / V)], names[at % V]];
   const strongest = `Strongest: from ${source} to ${target}, ${format(pane.A[at])}.`;
   const state = pane.states[pane.partName];
-  const first = state ? `${pane.partName} is ${state}.` : strongest;
+  return state ? `${pane.partName} is ${state}.` : strongest;
+}
+
+export function hints(pane) {                  // what one may do; not for files
   const {high} = pane.range(), used = extent(pane.shown).most / high;
   const pale = `It uses ${format(100 * used)} % of the colours: "stretch colours" shows more.`;
-  return [first, ...(used < 0.15 ? [pale] : []), 'Point at a joint or an entry, or choose a joint.'];
+  return [...(used < 0.15 ? [pale] : []), 'Point at a joint or an entry, or choose a joint.'];
 }
 
 export function ofSeeds(pane) {

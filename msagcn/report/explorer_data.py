@@ -91,6 +91,8 @@ _WORDS = {
     "stage and channel group. It is a sum: the skeleton's own graph (predefined), "
     'what training has changed of it (learned), the attention of the stages, '
     'and the channel-specific context; each is shown with its factor in the sum. '
+    'Subsets have the names of the published program: "inward" brings features from a parent '
+    'joint to its children, "outward" from a child to its parent. '
     'Of the frames, "into this frame" is the weight of each one in the layer\'s frame at the '
     'cursor, "into all frames" its mean over all of these; the frame gate scales each frame.',
     'MS-G3D': "MS-G3D multiplies the joints with the rings of the skeleton's graph (predefined), "

@@ -118,14 +118,14 @@ def layers_of(
 def part_ranges(model) -> list[dict[str, tuple[float, float, str]]]:
     "Of each layer, what its bounded parts can be, with their factor: lowest, highest, in words."
     if isinstance(model, MSG3D):
-        of_graph = {'predefined': (0.0, 1.0, 'a normalised graph, 0 to 1')}
+        of_graph = {'predefined': (0.0, 1.0, 'a normalised graph')}
         return [of_graph for b in model.blocks for _ in range(1 + len(b.windows.windows))]
     return [_graph_ranges(b.graph) | _FRAME_RANGES for b in model.blocks]
 
 
 _FRAME_RANGES = dict(
-    frames=(0.5, 1.0, 'a sigmoid of what is not negative, 1/2 to 1'),
-    gate=(0.0, 1.0, 'a sigmoid, 0 to 1'),
+    frames=(0.5, 1.0, 'sigmoids of what is not negative'),
+    gate=(0.0, 1.0, 'sigmoids'),
 )
 
 
@@ -145,9 +145,9 @@ def _graph_ranges(graph) -> dict[str, tuple[float, float, str]]:
         of_context = 'a weighted mean of sigmoids'
     ends = min(attention, 0.0), max(attention, 0.0)
     return {
-        'predefined': (0.0, float(factor), f'a normalised graph, 0 to {factor}'),
-        'stage attention': (*ends, f'softmaxes, {ends[0]:.2g} to {ends[1]:.2g}'),
-        'channel-specific': (low, high, f'{of_context}, {low:.2g} to {high:.2g}'),
+        'predefined': (0.0, float(factor), 'a normalised graph'),
+        'stage attention': (*ends, 'softmaxes'),
+        'channel-specific': (low, high, of_context),
     }
 
 # %% ../../nbs/report/34_one_clip.ipynb #4565913a
