@@ -170,7 +170,7 @@ def test_a_training_step_traces_as_one_graph(table):
 
 def test_sizes_that_a_compiled_operator_may_meet():
     "One clip, one frame, odd numbers of joints, in both precisions: `opcheck` at the smallest sizes."
-    ops, of = torch.ops.msagcn, torch.tensor([0, 1, 0, 2, 2])
+    ops, of = torch.ops.msagcn_cpp, torch.tensor([0, 1, 0, 2, 2])
     order, start = torch.tensor([0, 2, 1, 3, 4]), torch.tensor([0, 2, 3, 5])
     for dtype, V, T in ((torch.float, 17, 1), (torch.double, 25, 3)):
         draw = lambda *shape: torch.randn(*shape, dtype=dtype).requires_grad_()
