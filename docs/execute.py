@@ -178,7 +178,6 @@ def run_all(paths: list[Path], write: bool, n: int) -> list[Path]:
     "Run notebooks, n at a time; returns those that failed."
     if len(paths) > 1:
         import_module('msagcn.report.explorer')  # what most of them import, once
-
     fork = multiprocessing.get_context('fork')
     waiting, running, failed = list(paths), {}, []
     while waiting or running:
@@ -201,12 +200,10 @@ def draw_runners() -> None:
     nbs = ROOT / 'nbs/runs'
     with tempfile.TemporaryDirectory() as folder:
         for name, more in RUNS:
-            places = {f'{k}_dir': f'{folder}/{k}' for k in ('data', 'runs', 'reports')}
-            parameters = places if name != 'prepare' else dict(data_dir=places['data_dir'])
             out = papermill.execute_notebook(
                 nbs / f'{name}.ipynb',
                 None,
-                parameters | more,
+                more,
                 cwd=folder,
                 kernel_name='python3',
                 progress_bar=False,
@@ -242,12 +239,8 @@ def main():
     if args.write and not args.paths:
         draw_runners()
     if failed:
-        sys.exit('\nFailed: ' + ', '.join(p.relative_to(ROOT).as_posix() for p in failed))
-    print(
-        f'{len(paths)} notebooks: all as they were kept'
-        if not args.write
-        else f'{len(paths)} written'
-    )
+        sys.exit('\nFailed: ' + ', '.join(os.path.relpath(p, ROOT) for p in failed))
+    print(f'{len(paths)} notebooks ' + ('written' if args.write else 'show what is kept in them'))
 
 
 if __name__ == '__main__':

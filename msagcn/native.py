@@ -166,16 +166,16 @@ def operator(
     schema: str,  # `name(arguments) -> results`
     fake: Callable,  # of the same arguments: results of the same shapes and strides, not filled
 ) -> Callable:
-    "A decorator: the function, for tensors on a CPU, becomes the operator `msagcn::name`."
+    "A decorator: the function, for tensors on a CPU, becomes the operator `msagcn_cpp::name`."
 
     def register(f):
         name = schema.split('(')[0]
         _registered.pop(name, None)  # of an earlier run of the same cell
-        made = _registered[name] = torch.library.Library('msagcn', 'FRAGMENT')
+        made = _registered[name] = torch.library.Library('msagcn_cpp', 'FRAGMENT')
         made.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
         made.impl(name, f, 'CPU')
-        torch.library.register_fake(f'msagcn::{name}', fake, lib=made)
-        return getattr(torch.ops.msagcn, name).default
+        torch.library.register_fake(f'msagcn_cpp::{name}', fake, lib=made)
+        return getattr(torch.ops.msagcn_cpp, name).default
 
     return register
 

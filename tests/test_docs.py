@@ -157,6 +157,33 @@ def test_every_notebook_is_a_page(site, name):
     assert page.count('tag_library') == len(exported)
 
 
+def test_library_pages_show_figures_that_say_what_is_seen(site):
+    images = [
+        m[0]
+        for name in NOTEBOOKS
+        for m in re.finditer(
+            r'<img[^>]*>', (site / 'made/library' / name).with_suffix('.html').read_text('utf-8')
+        )
+    ]
+    shown = [i for i in images if '_images/' in i]
+    assert len(shown) >= 40
+    assert all(re.search(r'alt="[^"]{10,}"', i) for i in shown)
+    assert '_images/poses.svg' in (site / 'index.html').read_text('utf-8')
+
+
+def test_classes_have_signatures_and_their_parameters_meaning(site):
+    for name, called, row in (
+        (MSAGCN, 'MSAGCN', ['without', 'tuple', '()', 'parts to leave out, of PARTS']),
+        (notebook_with('class MSG3D('), 'MSG3D', ['M', 'int', '1', 'bodies']),
+        (notebook_with('def ring_adjacency('), 'ring_adjacency', ['window', 'int', '1', 'frames']),
+    ):
+        path = (site / 'made/library' / name).with_suffix('.html')
+        text = path.read_text(encoding='utf-8')
+        assert row in Page(path).rows
+        after = text[text.index('id="signatures"') :]
+        assert re.search(rf'<h3>.*?{called}', after, re.S)
+
+
 def test_pages_load_nothing_from_elsewhere(site):
     pages = sorted(site.rglob('*.html'))
     assert len(pages) > len(NOTEBOOKS) and site / 'reports/nw_ucla.html' in pages

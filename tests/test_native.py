@@ -20,6 +20,7 @@ from msagcn.native import can_compile, compiled_code, library
 from msagcn.training.loop import fit
 from msagcn.training.plan import Plan
 
+SHAPE = (3, 10, 20, 2)
 pytestmark = pytest.mark.skipif(not can_compile(), reason='no C++ compiler')
 PLAN = Plan(frames=8, epochs=2, batch_size=8, lr=1e-4, warmup=0, milestones=())
 
@@ -149,3 +150,47 @@ def test_a_compiler_that_fails_leaves_nothing_half_made(tmp_path, monkeypatch, c
     library.cache_clear()
     assert 'error: disk full; goes on without' in capsys.readouterr().err
     assert not [p for p in Path(tmp_path / 'cache').rglob('*') if p.is_file()]
+
+
+@pytest.mark.parametrize('table', [LEAN, FUSED], ids=['lean', 'fused'])
+def test_a_training_step_traces_as_one_graph(table):
+    "Loss, gradients and running statistics have the same bits as without tracing."
+    x, found = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0)), []
+    for traced in (False, True):
+        model = exchange(MSAGCN(4, UCLA20, 10, 2, width=40, seed=1), table)
+        run = torch.compile(model, fullgraph=True, backend='aot_eager') if traced else model
+        loss = torch.nn.functional.cross_entropy(run(x), torch.tensor([0, 3]))
+        loss.backward()
+        grads = [p.grad for p in model.parameters() if p.grad is not None]
+        found.append([loss.detach(), *grads, *model.state_dict().values()])
+    assert len(found[0]) == len(found[1])
+    for eager, compiled in zip(*found):
+        assert torch.equal(eager, compiled)
+
+
+def test_sizes_that_a_compiled_operator_may_meet():
+    "One clip, one frame, odd numbers of joints, in both precisions: `opcheck` at the smallest sizes."
+    ops, of = torch.ops.msagcn_cpp, torch.tensor([0, 1, 0, 2, 2])
+    order, start = torch.tensor([0, 2, 1, 3, 4]), torch.tensor([0, 2, 3, 5])
+    for dtype, V, T in ((torch.float, 17, 1), (torch.double, 25, 3)):
+        draw = lambda *shape: torch.randn(*shape, dtype=dtype).requires_grad_()
+        near = torch.arange(V * 5).view(1, V, 5) % V
+        for op, given in {
+            ops.largest_of_three: (draw(1, 2, T, V), 2),
+            ops.frames: (draw(1, 4, T, V), 2, 2),
+            ops.join: (draw(1, 5, T, V), [draw(1, 2, T, V), draw(1, 3, T, V)]),
+            ops.context: (draw(1, 4, V), draw(4)),
+            ops.frame_mean: (draw(1, 2, T, V),),
+            ops.constant: (draw(3, 5), draw(1, 3, 5, V), draw(3, 1, 3, V), draw(3, 1, 3, V), of),
+            ops.pairs: (draw(1, 4, V), near),
+            ops.strongest: (draw(1, 2, V, 5),),
+            ops.mix: (
+                *(draw(1, 4, T, V), draw(3, 5, 4), draw(3, 1, 3, V, V)),
+                *(draw(1, 5), draw(1, 5, V), order, start),
+            ),
+            ops.norm: (draw(1, 3, T, V), draw(1, 3, T, V), draw(3), draw(3), 1e-5, True),
+            ops.norm_parts: (draw(1, 6, T, V), draw(6), draw(6), 1e-5, 3),
+            ops.norm_gate: (draw(1, 4, T, V), draw(2), draw(2), 1e-5),
+        }.items():
+            found = torch.library.opcheck(op.default, given)
+            assert set(found.values()) == {'SUCCESS'}, op

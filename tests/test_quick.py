@@ -3,6 +3,10 @@
 And what the command predicts without it.
 """
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import test_parity
@@ -13,13 +17,14 @@ from safetensors.torch import load_file
 from test_oracle import SHAPES, rel
 
 from msagcn.cli import main
+from msagcn.core import MsagcnError
 from msagcn.data.clips import Clips
 from msagcn.data.skeleton import UCLA20
 from msagcn.experiments.train_parameters import TrainParameters
 from msagcn.experiments.weights import build_model, save_weights
 from msagcn.fast.predict import quick
 from msagcn.foreign.msagcn import load_release
-from msagcn.models.msagcn import calibrate
+from msagcn.models.msagcn import MSAGCN, calibrate
 from msagcn.native import can_compile, library
 
 compiler = pytest.mark.skipif(not can_compile('predict'), reason='no C++ compiler')
@@ -118,9 +123,7 @@ def test_without_a_compiler_it_goes_on(weights, capfd, monkeypatch):
 @compiler
 def test_a_model_as_weights_files_give_it():
     "With the faster classes in place of the readable ones: it used to be refused as another topology."
-    from msagcn.data.skeleton import UCLA20
     from msagcn.fast.lean import LEAN, exchange
-    from msagcn.models.msagcn import MSAGCN
 
     model = MSAGCN(4, UCLA20, 8, 1, width=40)
     x = torch.rand(3, *model.shape, generator=torch.Generator().manual_seed(0))
@@ -129,3 +132,57 @@ def test_a_model_as_weights_files_give_it():
     lean = exchange(model, LEAN)
     kinds = [type(m) for m in lean.modules()]
     assert torch.equal(quick(lean)(x), wanted) and [type(m) for m in lean.modules()] == kinds
+
+
+@compiler
+def test_a_quick_model_is_exported_and_saved():
+    "torch.export sees each block as one operator, and its weights as a buffer."
+    model = MSAGCN(4, UCLA20, 8, 1, width=40)
+    x = torch.rand(3, *model.shape, generator=torch.Generator().manual_seed(0))
+    ours = quick(calibrate(model, [x]))
+    program = torch.export.export(ours, (x,))
+    calls = [n for n in program.graph.nodes if n.target is torch.ops.msagcn_cpp.quick_block.default]
+    assert len(calls) == 10 and torch.equal(program.module()(x), ours(x))
+    assert {f'blocks.{i}.weights' for i in range(10)} <= set(program.state_dict)
+
+
+@compiler
+def test_a_block_with_other_weights_is_refused():
+    model = MSAGCN(4, UCLA20, 8, 1, width=40)
+    x = torch.rand(2, *model.shape, generator=torch.Generator().manual_seed(0))
+    ours = quick(calibrate(model, [x]))
+    ours.blocks[3].weights = ours.blocks[3].weights[:-16]
+    with pytest.raises(MsagcnError, match='quick: the number of weights is not the number'):
+        ours(x)
+    ours.blocks[3].weights = ours.blocks[4].weights  # of another block
+    with pytest.raises(MsagcnError, match='quick: the number of weights is not the number'):
+        ours(x)
+
+
+SHORT_OF_MEMORY = """
+import resource, torch
+from msagcn.core import MsagcnError
+from msagcn.data.skeleton import UCLA20
+from msagcn.fast.predict import quick
+from msagcn.models.msagcn import MSAGCN
+torch.set_num_threads(1)
+model = MSAGCN(4, UCLA20, 2000, 1, width=40, context='none')
+block = quick(model.eval()).blocks[1]
+x = torch.zeros(1, block.sizes[0], 2000, 20)
+used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2 * x.nbytes, -1))
+assert 4 * block.scratch(2000, 20) > 3 * x.nbytes
+try:
+    block(x)
+except MsagcnError as e:
+    print(e)
+"""
+
+
+@compiler
+@pytest.mark.skipif(not Path('/proc/self/statm').exists(), reason='needs Linux')
+def test_too_little_memory_is_one_line_and_not_the_end_of_the_process():
+    done = subprocess.run([sys.executable, '-c', SHORT_OF_MEMORY], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout == 'quick: there is not enough memory\n', (
+        done.stderr
+    )

@@ -1,8 +1,6 @@
-// NW-UCLA's augmentation, clip by clip: the formulas of nbs/24_streams.ipynb, in the same order of operations.
-#include <cstdint>
+// NW-UCLA's augmentation, clip by clip: the formulas of nbs/feeds/11_streams.ipynb, in the same order of operations.
 #include <limits>
-#include <vector>
-typedef int64_t I;
+#include "vectors.h"
 
 static inline uint64_t with_key(uint64_t h, I key) {     // of core.keyed_bits
     h += (uint64_t)(key + 1)*0x9e3779b97f4a7c15ull;
@@ -23,10 +21,11 @@ static void random_frames(I L, I T, uint64_t key, I *frames) {   // Floyd's samp
     for (I l = 0; l < L; l++) for (I k = count[l]; k--;) *frames++ = l;
 }
 
-extern "C" void rotated_clips(I N, I T, I M, I V, I seed, const float *all, const I *starts, const I *lengths, const I *clips, const I *passes,
+extern "C" int rotated_clips(I N, I T, I M, I V, I seed, const float *all, const I *starts, const I *lengths, const I *clips, const I *passes,
                              const float *cosine, const float *sine, float *out, I threads) {   // of -60 to 60 degrees; out (N, 3, T, V, M)
+    int status = DONE;
     #pragma omp parallel for schedule(static) num_threads(threads)
-    for (I n = 0; n < N; n++) {
+    for (I n = 0; n < N; n++) caught(status, [&] {
         I clip = clips[n], L = lengths[clip], P = L*M*V; const float *x = all + starts[clip]*M*V*3;
         uint64_t key = with_key(with_key(with_key(0, seed), passes[n]), clip), turn = with_key(key, 1);
         I a = below(with_key(turn, 0), 121), b = below(with_key(turn, 1), 121);
@@ -48,5 +47,6 @@ extern "C" void rotated_clips(I N, I T, I M, I V, I seed, const float *all, cons
                 for (I v = 0; v < V; v++) o[v*M] = (y[v] - lo)/by*2 - one;
             }
         }
-    }
+    });
+    return status;
 }

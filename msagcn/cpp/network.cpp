@@ -1,6 +1,6 @@
-// MSA-GCN's steps on a processor. What each function computes, and what its arguments are, says nbs/28_passes.ipynb.
-// Tensors are (N, C, L), dense but for the first stride, which is given beside the pointer. Each sum is one thread's
-// and has one order: how many threads there are changes no bit.
+// MSA-GCN's training on a CPU: see nbs/fast/10_cpp_ops.ipynb and 12_cpp_norm.ipynb for functions and arguments.
+// Tensors are (N, C, L), contiguous but for the first stride, which is given beside the pointer. Each sum is computed by
+// one thread in a fixed order: the number of threads does not change the result.
 #include "vectors.h"
 
 template<class S> struct Rows { S *at; I step; S *row(I n, I c, I L) const { return at + n*step + c*L; } };
@@ -79,9 +79,10 @@ template<class S> static void norm_backward(I N, I C, I L, Rows<const S> g, Rows
 }
 
 // ---- BatchNorm of each joint's channels by themselves: (N, M, C, T, V), features (M, V, C) -----------------------------
-template<class S> static void norm_joints(I N, I M, I C, I T, I V, const S *x, S *y, const S *w, const S *b, S *centre, S *inverse, S *var, double eps, int threads) {
+template<class S> static int norm_joints(I N, I M, I C, I T, I V, const S *x, S *y, const S *w, const S *b, S *centre, S *inverse, S *var, double eps, int threads) {
+    int status = DONE;
     #pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
-    for (I m = 0; m < M; m++) for (I c = 0; c < C; c++) {
+    for (I m = 0; m < M; m++) for (I c = 0; c < C; c++) caught(status, [&] {
         std::vector<double> sum(V, 0), square(V, 0); std::vector<S> a(V), h(V), part(V), mean(V); double count = (double)N*T;
         auto rows = [&](auto step) { for (I n = 0; n < N; n++) step(((n*M + m)*C + c)*T*V); };
         auto gather = [&](std::vector<double> &to, auto term) { rows([&](I at) {
@@ -98,12 +99,14 @@ template<class S> static void norm_joints(I N, I M, I C, I T, I V, const S *x, S
             a[v] = w[f]*inverse[f]; h[v] = b[f] - mean[v]*a[v];
         }
         rows([&](I at) { for (I t = 0; t < T; t++) for (I v = 0; v < V; v++) y[at + t*V + v] = x[at + t*V + v]*a[v] + h[v]; });
-    }
+    });
+    return status;
 }
 
-template<class S> static void norm_joints_backward(I N, I M, I C, I T, I V, const S *g, const S *x, S *gx, const S *w, const S *centre, const S *inverse, S *gw, S *gb, int threads) {
+template<class S> static int norm_joints_backward(I N, I M, I C, I T, I V, const S *g, const S *x, S *gx, const S *w, const S *centre, const S *inverse, S *gw, S *gb, int threads) {
+    int status = DONE;
     #pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
-    for (I m = 0; m < M; m++) for (I c = 0; c < C; c++) {
+    for (I m = 0; m < M; m++) for (I c = 0; c < C; c++) caught(status, [&] {
         std::vector<double> s(V, 0), t(V, 0); std::vector<S> u(V), v_(V), mean(V), a(V), e(V), h(V); double count = (double)N*T;
         for (I v = 0; v < V; v++) mean[v] = centre[(m*V + v)*C + c];
         for (I n = 0; n < N; n++) {
@@ -121,7 +124,8 @@ template<class S> static void norm_joints_backward(I N, I M, I C, I T, I V, cons
             I at = ((n*M + m)*C + c)*T*V;
             for (I i = 0; i < T*V; i += V) for (I v = 0; v < V; v++) gx[at + i + v] = g[at + i + v]*a[v] + x[at + i + v]*e[v] + h[v];
         }
-    }
+    });
+    return status;
 }
 
 // ---- gate behind a BatchNorm ----------------------------------------------------------------------------------------
@@ -229,20 +233,23 @@ template<class S> struct Sigmoids {
     }
 };
 
-template<class S> static void context(I N, I O, I V, const S *p, const S *a, S *R, int threads) {
+template<class S> static int context(I N, I O, I V, const S *p, const S *a, S *R, int threads) {
+    int status = DONE;
     #pragma omp parallel for schedule(static) num_threads(threads)
-    for (I n = 0; n < N; n++) {
+    for (I n = 0; n < N; n++) caught(status, [&] {
         std::vector<S> s(V); S *r = R + n*V*V; std::memset(r, 0, sizeof(S)*V*V);
         for (I o = 0; o < O; o++) {
             Sigmoids<S> all(V, p + (n*O + o)*V); S weight = a[o];
             for (I u = 0; u < V; u++) { all.row(u, s.data()); for (I v = 0; v < V; v++) r[u*V + v] += weight*s[v]; }
         }
-    }
+    });
+    return status;
 }
 
-template<class S> static void context_backward(I N, I O, I V, const S *g, const S *p, const S *a, S *gp, S *ga, int threads) {
+template<class S> static int context_backward(I N, I O, I V, const S *g, const S *p, const S *a, S *gp, S *ga, int threads) {
+    int status = DONE;
     #pragma omp parallel for schedule(static) num_threads(threads)
-    for (I n = 0; n < N; n++) {
+    for (I n = 0; n < N; n++) caught(status, [&] {
         std::vector<S> row(V);
         for (I o = 0; o < O; o++) {
             const S *f = g + n*V*V, *s = row.data(); S *k = gp + (n*O + o)*V, all = 0; Sigmoids<S> sigmoids(V, p + (n*O + o)*V);
@@ -260,7 +267,8 @@ template<class S> static void context_backward(I N, I O, I V, const S *g, const 
             for (I v = 0; v < V; v++) k[v] *= a[o];
             ga[n*O + o] = all;
         }
-    }
+    });
+    return status;
 }
 
 // ---- one tensor for several readers: its mean over frames on the way, the sum of their gradients on the way back ------
@@ -349,9 +357,10 @@ template<class S, int fixed> static void strongest_backward(I L, I given, const 
 }
 
 // ---- what a frame is judged by: the mean of the channels before `to`, the largest of those from `from` ----------------
-template<class S> static void frames(I N, I C, I T, I V, Rows<const S> x, I to, I from, S *mean, S *most, int threads) {
+template<class S> static int frames(I N, I C, I T, I V, Rows<const S> x, I to, I from, S *mean, S *most, int threads) {
+    int status = DONE;
     #pragma omp parallel for schedule(static) num_threads(threads)
-    for (I n = 0; n < N; n++) {
+    for (I n = 0; n < N; n++) caught(status, [&] {
         std::vector<S> sum(T*V, 0), top(T*V, -INFINITY);
         for (I c = 0; c < C; c++) {
             const S *p = x.row(n, c, T*V); S *a = sum.data(), *b = top.data();
@@ -363,12 +372,14 @@ template<class S> static void frames(I N, I C, I T, I V, Rows<const S> x, I to, 
             for (I v = 0; v < V; v++) { s += sum[t*V + v]; m = top[t*V + v] > m ? top[t*V + v] : m; }
             mean[n*T + t] = s/(to*V); most[n*T + t] = m;
         }
-    }
+    });
+    return status;
 }
 
-template<class S> static void frames_backward(I N, I C, I T, I V, Rows<const S> g, Rows<const S> x, I to, I from, const S *most, const S *gmean, const S *gmost, S *gx, int threads) {
+template<class S> static int frames_backward(I N, I C, I T, I V, Rows<const S> g, Rows<const S> x, I to, I from, const S *most, const S *gmean, const S *gmost, S *gx, int threads) {
+    int status = DONE;
     #pragma omp parallel for schedule(static) num_threads(threads)
-    for (I n = 0; n < N; n++) {
+    for (I n = 0; n < N; n++) caught(status, [&] {
         std::vector<S> equal(T*V, 0), top(T*V), share(T*V), all(T*V);
         for (I t = 0; t < T; t++) for (I v = 0; v < V; v++) top[t*V + v] = most[n*T + t];
         for (I c = from; c < C; c++) { const S *p = x.row(n, c, T*V); for (I i = 0; i < T*V; i++) equal[i] += p[i] == top[i]; }
@@ -382,7 +393,8 @@ template<class S> static void frames_backward(I N, I C, I T, I V, Rows<const S> 
             else if (c >= to) for (I i = 0; i < T*V; i++) k[i] = q[i] + (p[i] == m[i] ? a[i] : 0);
             else for (I i = 0; i < T*V; i++) k[i] = q[i] + b[i] + (p[i] == m[i] ? a[i] : 0);
         }
-    }
+    });
+    return status;
 }
 
 // ---- mixing of joints: y = gate sum_k p_k F_k + e, F by class of the channel -----------------------------------------
@@ -394,7 +406,7 @@ template<class S, int B, int R> static inline void outer(I V, I T, const S *p, c
     for (int r = 0; r < R; r++) for (int j = 0; j < B; j++) *(typename Vector<S>::of*)(gf + (r*B + j)*l) = sum[r][j];
 }
 
-template<class S, int B> static void mix(I N, I O, I T, I V, I classes, const S *p, const S *F, I apart, const I *order, const I *start,
+template<class S, int B> static int mix(I N, I O, I T, I V, I classes, const S *p, const S *F, I apart, const I *order, const I *start,
                                          const S *gate, const S *e, S *y, int threads) {
     constexpr int W = B*Vector<S>::width;
     #pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
@@ -407,13 +419,15 @@ template<class S, int B> static void mix(I N, I O, I T, I V, I classes, const S 
             mix_frames<S, B>(3, V, T, O*T*V, p + (n*3*O + o)*T*V, f, y + (n*O + o)*T*V, gate[n*O + o], constant);
         }
     }
+    return DONE;
 }
 
-template<class S, int B> static void mix_backward(I N, I O, I T, I V, I classes, const S *gy, const S *y, const S *p, const S *F, I apart,
+template<class S, int B> static int mix_backward(I N, I O, I T, I V, I classes, const S *gy, const S *y, const S *p, const S *F, I apart,
                                                   const I *order, const I *start, const S *gate, const S *e, S *gp, S *gF, S *ggate, S *ge, int threads) {
     constexpr int W = B*Vector<S>::width;
+    int status = DONE;
     #pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
-    for (I n = 0; n < N; n++) for (I l = 0; l < classes; l++) {
+    for (I n = 0; n < N; n++) for (I l = 0; l < classes; l++) caught(status, [&] {
         S turned[3*W*W], gf[3*W*W], nothing[W] = {}, sum[W];
         std::vector<S> gz(T*W);
         for (int k = 0; k < 3; k++) padded(V, W, F + k*apart + (n*classes + l)*V*V, turned + k*V*W, true);
@@ -435,42 +449,45 @@ template<class S, int B> static void mix_backward(I N, I O, I T, I V, I classes,
             }
         }
         for (int k = 0; k < 3; k++) for (I u = 0; u < V; u++) for (I v = 0; v < V; v++) gF[k*apart + ((n*classes + l)*V + u)*V + v] = gf[(k*V + u)*W + v];
-    }
+    });
+    return status;
 }
 
-template<class S> static void any_mix(I N, I O, I T, I V, I classes, const S *p, const S *F, I apart, const I *order, const I *start, const S *gate, const S *e, S *y, int threads) {
+template<class S> static int any_mix(I N, I O, I T, I V, I classes, const S *p, const S *F, I apart, const I *order, const I *start, const S *gate, const S *e, S *y, int threads) {
     VECTORS(mix, N, O, T, V, classes, p, F, apart, order, start, gate, e, y, threads)
+    return SIZES;
 }
-template<class S> static void any_mix_backward(I N, I O, I T, I V, I classes, const S *gy, const S *y, const S *p, const S *F, I apart, const I *order, const I *start,
+template<class S> static int any_mix_backward(I N, I O, I T, I V, I classes, const S *gy, const S *y, const S *p, const S *F, I apart, const I *order, const I *start,
                                                const S *gate, const S *e, S *gp, S *gF, S *ggate, S *ge, int threads) {
     VECTORS(mix_backward, N, O, T, V, classes, gy, y, p, F, apart, order, start, gate, e, gp, gF, ggate, ge, threads)
+    return SIZES;
 }
 
 // ---- by name, for each type -----------------------------------------------------------------------------------------
 #define FOR(S, s) extern "C" { \
-void norm_##s(I N, I C, I L, const S *x, I xs, const S *r, I rs, S *y, const S *w, const S *b, S *m, S *i, S *v, double eps, I relu, I threads) { norm<S>(N, C, L, {x, xs}, {r, rs}, y, w, b, m, i, v, eps, relu, threads); } \
-void norm_backward_##s(I N, I C, I L, const S *g, I gs, const S *x, I xs, const S *y, S *gx, I gxs, S *gr, const S *w, const S *b, const S *m, const S *i, S *gw, S *gb, I relu, I threads) { norm_backward<S>(N, C, L, {g, gs}, {x, xs}, y, {gx, gxs}, gr, w, b, m, i, gw, gb, relu, threads); } \
-void norm_joints_##s(I N, I M, I C, I T, I V, const S *x, S *y, const S *w, const S *b, S *m, S *i, S *v, double eps, I threads) { norm_joints<S>(N, M, C, T, V, x, y, w, b, m, i, v, eps, threads); } \
-void norm_joints_backward_##s(I N, I M, I C, I T, I V, const S *g, const S *x, S *gx, const S *w, const S *m, const S *i, S *gw, S *gb, I threads) { norm_joints_backward<S>(N, M, C, T, V, g, x, gx, w, m, i, gw, gb, threads); } \
-void gate_##s(I N, I C, I L, const S *x, S *y, const S *w, const S *b, S *m, S *i, S *v, double eps, I threads) { gate<S>(N, C, L, x, y, w, b, m, i, v, eps, threads); } \
-void gate_backward_##s(I N, I C, I L, const S *g, I gs, const S *x, S *gx, const S *w, const S *b, const S *m, const S *i, S *gw, S *gb, I threads) { gate_backward<S>(N, C, L, {g, gs}, x, gx, w, b, m, i, gw, gb, threads); } \
-void three_##s(I N, I T, I U, I V, I stride, const S *x, S *y, uint8_t *which, I threads) { three<S>(N, T, U, V, stride, x, y, which, threads); } \
-void three_backward_##s(I N, I T, I U, I V, I stride, const S *g, const uint8_t *which, S *gx, I threads) { three_backward<S>(N, T, U, V, stride, g, which, gx, threads); } \
-void join_##s(I N, I C, I L, const S *x, const S *r, I rs, S *y, I ys, uint8_t *positive, I threads) { join<S>(N, C, L, x, {r, rs}, {y, ys}, positive, threads); } \
-void join_backward_##s(I N, I C, I L, const S *g, I gs, const S *y, I ys, const uint8_t *positive, S *gx, S *gr, I grs, I threads) { join_backward<S>(N, C, L, {g, gs}, {y, ys}, positive, gx, {gr, grs}, threads); } \
-void context_##s(I N, I O, I V, const S *p, const S *a, S *R, I threads) { context<S>(N, O, V, p, a, R, threads); } \
-void context_backward_##s(I N, I O, I V, const S *g, const S *p, const S *a, S *gp, S *ga, I threads) { context_backward<S>(N, O, V, g, p, a, gp, ga, threads); } \
-void shared_##s(I N, I C, I T, I V, const S *x, I xs, S *mean, I threads) { shared<S>(N, C, T, V, {x, xs}, mean, threads); } \
-void shared_backward_##s(I N, I C, I T, I V, const S *a, I as, const S *b, I bs, const S *d, I ds, const S *mean, S *gx, I threads) { shared_backward<S>(N, C, T, V, {a, as}, {b, bs}, {d, ds}, mean, gx, threads); } \
-void constant_##s(I N, I O, I V, I classes, const S *b, const S *P, const S *H, const S *Q, const I *of, S *e, S *pooled, I threads) { constant<S>(N, O, V, classes, b, P, H, Q, of, e, pooled, threads); } \
-void constant_backward_##s(I N, I O, I V, I classes, const S *ge, const S *gp, const S *b, const S *P, const S *H, const S *Q, const I *of, S *gb, S *gP, S *gH, S *gQ, I threads) { constant_backward<S>(N, O, V, classes, ge, gp, b, P, H, Q, of, gb, gP, gH, gQ, threads); } \
-void pairs_##s(I N, I O, I V, I K, const S *both, const I *near, S *y, I threads) { pairs<S>(N, O, V, K, both, near, y, threads); } \
-void pairs_backward_##s(I N, I O, I V, I K, const S *g, const I *near, S *gboth, I threads) { pairs_backward<S>(N, O, V, K, g, near, gboth, threads); } \
-void strongest_##s(I L, I K, const S *x, S *y, I threads) { (K == 5 ? strongest<S, 5> : strongest<S, 0>)(L, K, x, y, threads); } \
-void strongest_backward_##s(I L, I K, const S *g, const S *x, const S *y, S *gx, I threads) { (K == 5 ? strongest_backward<S, 5> : strongest_backward<S, 0>)(L, K, g, x, y, gx, threads); } \
-void frames_##s(I N, I C, I T, I V, const S *x, I xs, I to, I from, S *mean, S *most, I threads) { frames<S>(N, C, T, V, {x, xs}, to, from, mean, most, threads); } \
-void frames_backward_##s(I N, I C, I T, I V, const S *g, I gs, const S *x, I xs, I to, I from, const S *most, const S *gmean, const S *gmost, S *gx, I threads) { frames_backward<S>(N, C, T, V, {g, gs}, {x, xs}, to, from, most, gmean, gmost, gx, threads); } \
-void mix_##s(I N, I O, I T, I V, I classes, const S *p, const S *F, I apart, const I *order, const I *start, const S *gate, const S *e, S *y, I threads) { any_mix<S>(N, O, T, V, classes, p, F, apart, order, start, gate, e, y, threads); } \
-void mix_backward_##s(I N, I O, I T, I V, I classes, const S *gy, const S *y, const S *p, const S *F, I apart, const I *order, const I *start, const S *gate, const S *e, S *gp, S *gF, S *ggate, S *ge, I threads) { any_mix_backward<S>(N, O, T, V, classes, gy, y, p, F, apart, order, start, gate, e, gp, gF, ggate, ge, threads); } }
+int norm_##s(I N, I C, I L, const S *x, I xs, const S *r, I rs, S *y, const S *w, const S *b, S *m, S *i, S *v, double eps, I relu, I threads) { norm<S>(N, C, L, {x, xs}, {r, rs}, y, w, b, m, i, v, eps, relu, threads); return DONE; } \
+int norm_backward_##s(I N, I C, I L, const S *g, I gs, const S *x, I xs, const S *y, S *gx, I gxs, S *gr, const S *w, const S *b, const S *m, const S *i, S *gw, S *gb, I relu, I threads) { norm_backward<S>(N, C, L, {g, gs}, {x, xs}, y, {gx, gxs}, gr, w, b, m, i, gw, gb, relu, threads); return DONE; } \
+int norm_joints_##s(I N, I M, I C, I T, I V, const S *x, S *y, const S *w, const S *b, S *m, S *i, S *v, double eps, I threads) { return norm_joints<S>(N, M, C, T, V, x, y, w, b, m, i, v, eps, threads); } \
+int norm_joints_backward_##s(I N, I M, I C, I T, I V, const S *g, const S *x, S *gx, const S *w, const S *m, const S *i, S *gw, S *gb, I threads) { return norm_joints_backward<S>(N, M, C, T, V, g, x, gx, w, m, i, gw, gb, threads); } \
+int gate_##s(I N, I C, I L, const S *x, S *y, const S *w, const S *b, S *m, S *i, S *v, double eps, I threads) { gate<S>(N, C, L, x, y, w, b, m, i, v, eps, threads); return DONE; } \
+int gate_backward_##s(I N, I C, I L, const S *g, I gs, const S *x, S *gx, const S *w, const S *b, const S *m, const S *i, S *gw, S *gb, I threads) { gate_backward<S>(N, C, L, {g, gs}, x, gx, w, b, m, i, gw, gb, threads); return DONE; } \
+int three_##s(I N, I T, I U, I V, I stride, const S *x, S *y, uint8_t *which, I threads) { three<S>(N, T, U, V, stride, x, y, which, threads); return DONE; } \
+int three_backward_##s(I N, I T, I U, I V, I stride, const S *g, const uint8_t *which, S *gx, I threads) { three_backward<S>(N, T, U, V, stride, g, which, gx, threads); return DONE; } \
+int join_##s(I N, I C, I L, const S *x, const S *r, I rs, S *y, I ys, uint8_t *positive, I threads) { join<S>(N, C, L, x, {r, rs}, {y, ys}, positive, threads); return DONE; } \
+int join_backward_##s(I N, I C, I L, const S *g, I gs, const S *y, I ys, const uint8_t *positive, S *gx, S *gr, I grs, I threads) { join_backward<S>(N, C, L, {g, gs}, {y, ys}, positive, gx, {gr, grs}, threads); return DONE; } \
+int context_##s(I N, I O, I V, const S *p, const S *a, S *R, I threads) { return context<S>(N, O, V, p, a, R, threads); } \
+int context_backward_##s(I N, I O, I V, const S *g, const S *p, const S *a, S *gp, S *ga, I threads) { return context_backward<S>(N, O, V, g, p, a, gp, ga, threads); } \
+int shared_##s(I N, I C, I T, I V, const S *x, I xs, S *mean, I threads) { shared<S>(N, C, T, V, {x, xs}, mean, threads); return DONE; } \
+int shared_backward_##s(I N, I C, I T, I V, const S *a, I as, const S *b, I bs, const S *d, I ds, const S *mean, S *gx, I threads) { shared_backward<S>(N, C, T, V, {a, as}, {b, bs}, {d, ds}, mean, gx, threads); return DONE; } \
+int constant_##s(I N, I O, I V, I classes, const S *b, const S *P, const S *H, const S *Q, const I *of, S *e, S *pooled, I threads) { constant<S>(N, O, V, classes, b, P, H, Q, of, e, pooled, threads); return DONE; } \
+int constant_backward_##s(I N, I O, I V, I classes, const S *ge, const S *gp, const S *b, const S *P, const S *H, const S *Q, const I *of, S *gb, S *gP, S *gH, S *gQ, I threads) { constant_backward<S>(N, O, V, classes, ge, gp, b, P, H, Q, of, gb, gP, gH, gQ, threads); return DONE; } \
+int pairs_##s(I N, I O, I V, I K, const S *both, const I *near, S *y, I threads) { pairs<S>(N, O, V, K, both, near, y, threads); return DONE; } \
+int pairs_backward_##s(I N, I O, I V, I K, const S *g, const I *near, S *gboth, I threads) { pairs_backward<S>(N, O, V, K, g, near, gboth, threads); return DONE; } \
+int strongest_##s(I L, I K, const S *x, S *y, I threads) { (K == 5 ? strongest<S, 5> : strongest<S, 0>)(L, K, x, y, threads); return DONE; } \
+int strongest_backward_##s(I L, I K, const S *g, const S *x, const S *y, S *gx, I threads) { (K == 5 ? strongest_backward<S, 5> : strongest_backward<S, 0>)(L, K, g, x, y, gx, threads); return DONE; } \
+int frames_##s(I N, I C, I T, I V, const S *x, I xs, I to, I from, S *mean, S *most, I threads) { return frames<S>(N, C, T, V, {x, xs}, to, from, mean, most, threads); } \
+int frames_backward_##s(I N, I C, I T, I V, const S *g, I gs, const S *x, I xs, I to, I from, const S *most, const S *gmean, const S *gmost, S *gx, I threads) { return frames_backward<S>(N, C, T, V, {g, gs}, {x, xs}, to, from, most, gmean, gmost, gx, threads); } \
+int mix_##s(I N, I O, I T, I V, I classes, const S *p, const S *F, I apart, const I *order, const I *start, const S *gate, const S *e, S *y, I threads) { return any_mix<S>(N, O, T, V, classes, p, F, apart, order, start, gate, e, y, threads); } \
+int mix_backward_##s(I N, I O, I T, I V, I classes, const S *gy, const S *y, const S *p, const S *F, I apart, const I *order, const I *start, const S *gate, const S *e, S *gp, S *gF, S *ggate, S *ge, I threads) { return any_mix_backward<S>(N, O, T, V, classes, gy, y, p, F, apart, order, start, gate, e, gp, gF, ggate, ge, threads); } }
 FOR(float, f32)
 FOR(double, f64)

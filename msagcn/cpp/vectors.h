@@ -1,10 +1,19 @@
-// What the compiled sources share: exponentials, and small products in registers.
+// What the compiled sources share: results of a call, exponentials, and small products in registers.
 #pragma once
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <vector>
 typedef int64_t I;
+
+enum { DONE, MEMORY, SIZES, WEIGHTS };           // what a function returns: native.STATUS says it in words
+
+template<class F> static inline void caught(int &status, F body) {               // an exception that leaves a thread would end the process
+    try { body(); } catch (...) {
+        #pragma omp atomic write
+        status = MEMORY;
+    }
+}
 
 template<class S> static S above_0(S z) { return z < 0 ? 0 : z; }                // and NaN stays NaN
 

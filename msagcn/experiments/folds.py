@@ -27,7 +27,7 @@ from .reading import read_parameters, read_yaml
 from .results import texts
 from .run import train
 from .train_parameters import TrainParameters, laid_over
-from .verify import ARITHMETIC
+from .verify import ARITHMETIC, threads
 from ..feeds.feeds import fed_store
 from ..training.baselines import flat_input, nearest
 from ..training.evaluate import Scores, align, fuse, load_scores
@@ -89,18 +89,30 @@ def _alone() -> None:
 
 
 def train_all(runs: list[TrainParameters], processes: int) -> None:
-    "Train what is missing, in several processes."
+    "Train what is missing, in several processes; one trains here."
     todo = [r for r in runs if not (Path(r.runs_dir) / r.run_id / 'done.json').exists()]
-    with (
-        Progress(len(runs), 'runs', len(runs) - len(todo)) as bar,
-        ProcessPoolExecutor(processes or os.cpu_count(), get_context('spawn'), _alone) as pool,
-    ):
-        waiting = {pool.submit(train, r): r for r in todo}
+    several = min(processes or os.cpu_count(), len(todo))
+    with Progress(len(runs), 'runs', len(runs) - len(todo)) as bar:
+        for m in (_in_turn if several <= 1 else _at_once)(todo, several):
+            bar.step(f'{m["run_id"]} top1 {m["top1"]:.2f}')
+
+
+def _in_turn(runs: list[TrainParameters], _) -> Iterator[dict]:
+    with threads(1):
+        yield from map(train, runs)
+
+
+def _at_once(runs: list[TrainParameters], processes: int) -> Iterator[dict]:
+    "The metrics of runs as they finish."
+    with ProcessPoolExecutor(processes, get_context('spawn'), _alone) as pool:
         try:
-            for done in as_completed(waiting):
-                bar.step(f'{waiting[done].run_id} top1 {done.result()["top1"]:.2f}')
+            for done in as_completed([pool.submit(train, r) for r in runs]):
+                yield done.result()
         except BrokenProcessPool as e:
-            raise MsagcnError('a process that trained died: too little memory?') from e
+            raise MsagcnError(
+                'a process that trained died: too little memory, or a script without '
+                "if __name__ == '__main__' (or ask for processes=1)"
+            ) from e
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -233,11 +233,7 @@ def _keep_inputs(ctx, inputs, output):
     ctx.save_for_backward(*inputs)
 
 
-def _context_gradient(ctx, g):
-    return _context_backward(g, *ctx.saved_tensors)
-
-
-differentiable(_context, _keep_inputs, _context_gradient)
+differentiable(_context, _keep_inputs, lambda ctx, g: _context_backward(g, *ctx.saved_tensors))
 
 
 def context(
@@ -377,15 +373,11 @@ def _pairs_backward(g, near):
     return gboth
 
 
-def _keep_near(ctx, inputs, output):
-    ctx.save_for_backward(inputs[1])
-
-
 def _pairs_gradient(ctx, g):
-    return _pairs_backward(g, *ctx.saved_tensors), None
+    return _pairs_backward(g, ctx.saved_tensors[1]), None
 
 
-differentiable(_pairs, _keep_near, _pairs_gradient)
+differentiable(_pairs, _keep_inputs, _pairs_gradient)
 
 
 def pairs(

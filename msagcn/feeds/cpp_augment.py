@@ -11,26 +11,40 @@ import ctypes
 import torch
 from torch import Tensor
 
-from ..native import SOURCES, library
+from ..native import SOURCES, check_status, library, operator
 
 # %% ../../nbs/feeds/10_cpp_augment.ipynb #aea2aac0
-def rotated_clips(
-    frames: Tensor,  # (sum of lengths, M, V, 3) float32
-    starts: Tensor,  # (n,)
-    lengths: Tensor,  # (n,)
-    clips: Tensor,  # (N,) indices
-    T: int,
-    seed: int,
-    passes: Tensor,  # (N,)
-) -> Tensor:  # (N, 3, T, V, M)
-    "NW-UCLA's training input."
+def _made_clips(frames, starts, lengths, clips, T, seed, passes):
     M, V = frames.shape[1:3]
-    N, angles = len(clips), torch.arange(-60.0, 61).deg2rad()
+    return frames.new_empty(len(clips), 3, T, V, M)
+
+
+@operator(
+    'rotated_clips(Tensor frames, Tensor starts, Tensor lengths, Tensor clips, SymInt T, int seed,'
+    ' Tensor passes) -> Tensor',
+    _made_clips,
+)
+def _rotated_clips(frames, starts, lengths, clips, T, seed, passes):
+    out = _made_clips(frames, starts, lengths, clips, T, seed, passes)
     numbers = [t.long().contiguous() for t in (starts, lengths, clips, passes)]
-    out = frames.new_empty(N, 3, T, V, M)
+    angles = torch.arange(-60.0, 61).deg2rad()
     tensors = [frames.contiguous(), *numbers, angles.cos(), angles.sin(), out]
     pointers = [ctypes.c_void_p(t.data_ptr()) for t in tensors]
-    sizes = map(ctypes.c_int64, (N, T, M, V, seed))
+    sizes = map(ctypes.c_int64, (len(clips), T, *frames.shape[1:3], seed))
     threads = ctypes.c_int64(torch.get_num_threads())
-    library('feed', *SOURCES['feed']).rotated_clips(*sizes, *pointers, threads)
+    status = library('feed', *SOURCES['feed']).rotated_clips(*sizes, *pointers, threads)
+    check_status(status, 'rotated_clips')
     return out
+
+
+def rotated_clips(
+    frames: Tensor,  # (sum of lengths, M, V, 3) float32, in metres
+    starts: Tensor,  # (n,): where each clip begins
+    lengths: Tensor,  # (n,): its frames
+    clips: Tensor,  # (N,) indices
+    T: int,  # frames wanted
+    seed: int,
+    passes: Tensor,  # (N,): how often each clip was seen before
+) -> Tensor:  # (N, 3, T, V, M)
+    "NW-UCLA's training input: clips rotated at random, T of their frames, scaled to [-1, 1]."
+    return _rotated_clips(frames, starts, lengths, clips, T, seed, passes)

@@ -167,7 +167,14 @@ def graphs_at_start(model: MSAGCN, blocks):
             b.graph.learned.data = learned
 
 
-INSTEAD = ('uniform', 'mean', 'zero')
+def _change(name: str, instead: str, mean: Tensor | None):
+    "What makes of a part's value the one that takes its place."
+    if instead == 'uniform':
+        return partial(uniform, axes=PARTS[name].axes)
+    return torch.zeros_like if instead == 'zero' else partial(as_on_average, mean=mean)
+
+
+INSTEAD = ('uniform', 'zero', 'mean')
 GRAPHS = 'learned graphs'
 
 
@@ -184,12 +191,8 @@ def without(
         if name == GRAPHS:
             stack.enter_context(graphs_at_start(model, [model.blocks[b] for b in blocks]))
         for b in blocks if name != GRAPHS else []:
-            change = {
-                'uniform': partial(uniform, axes=PARTS[name].axes),
-                'mean': partial(as_on_average, mean=means[b].get(name)),
-                'zero': torch.zeros_like,
-            }[instead]
-            stack.enter_context(changed(model.blocks[b], name, change))
+            mean = means[b][name] if instead == 'mean' else None
+            stack.enter_context(changed(model.blocks[b], name, _change(name, instead, mean)))
         yield
 
 
@@ -200,8 +203,8 @@ def trials(
     "All replacements, the most telling ones first."
     everywhere = list(range(len(seen)))
     constant = {n: all(part[n].facts()['variation'] < 1e-4 for part in seen) for n in seen[0]}
-    pairs = [(n, i) for n in seen[0] for i in INSTEAD if not (i == 'mean' and constant[n])]
-    pairs.append((GRAPHS, 'start'))
+    pairs = [(n, i) for i in INSTEAD for n in seen[0] if not (i == 'mean' and constant[n])]
+    pairs.insert(len(seen[0]), (GRAPHS, 'start'))
     found = [(everywhere, *pair) for pair in pairs]
     return found + [([b], *pair) for pair in pairs for b in everywhere if each]
 
@@ -256,6 +259,8 @@ class _Table:
         return key in self.done
 
     def add(self, blocks: str, part: str, instead: str, facts: dict) -> None:
+        if self.has(blocks, part, instead):
+            return
         row = dict.fromkeys(COLUMNS) | self.head | facts
         append_row(
             self.path, row | dict(blocks=blocks, part=part, instead=instead), KEY, replace=True
@@ -297,11 +302,11 @@ def find_worth(
             table.add(str(b), part, '', values.facts())
     todo = [t for t in trials(seen, each) if not table.has(_named(t[0]), *t[1:])]
     means = []
-    if any(instead == 'mean' for _, _, instead in todo):
-        _, of_training = watched(model, s, parts['train'], run)
-        means = [{n: part.mean for n, part in block.items()} for block in of_training]
     with Progress(len(todo), name) as bar:
         for blocks, part, instead in todo:
+            if instead == 'mean' and not means:
+                _, of_training = watched(model, s, parts['train'], run)
+                means = [{n: seen.mean for n, seen in block.items()} for block in of_training]
             with without(model, blocks, part, instead, means):
                 logits = predict(model, s, test, run.frames, run.stream)
             found = accuracy_facts(logits.argmax(1) == clips.labels[test], untouched, clean)
@@ -324,7 +329,8 @@ def facts_in_words(t: pd.DataFrame) -> pd.DataFrame:  # t: rows of `read_worth`
     "For reading: what each replacement in all blocks costs."
     t = t[(t.blocks == 'all') | (t.part == 'as trained')]
     columns = ['run', 'part', 'instead', 'top1', 'lost', 'won', 'p', 'top1_clean', 'p_clean']
-    return t[columns].astype({'lost': int, 'won': int}).reset_index(drop=True)
+    t = t[columns].astype({'lost': int, 'won': int}).reset_index(drop=True)
+    return t.assign(**{k: t[k].map('{:.2g}'.format) for k in ('p', 'p_clean')})
 
 
 def blocks_in_words(t: pd.DataFrame) -> pd.DataFrame:  # t: rows of `read_worth`
