@@ -227,6 +227,7 @@ th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line) }
 th, td { text-align: left; vertical-align: top }
 th { border-bottom: 2px solid var(--strong) } td.number, th.number { text-align: right }
 td.number { white-space: nowrap } td:first-child { min-width: 6rem }
+td:has(a) { white-space: nowrap; max-width: none }
 td { overflow-wrap: break-word; max-width: 26rem }
 .output_stderr pre { background: var(--warn) } .output_error pre { background: var(--error) }
 @media print { body { max-width: none; margin: 0 } .scroll { overflow: visible }
