@@ -92,8 +92,9 @@ class Seen:
         self.clips += len(x)
         self.total, self.squares = self.total + x.sum(0), self.squares + x.square().sum(0)
         rows = x.abs().flatten(0, -2)
+        rows = rows[rows.sum(1) > 0]  # others have no shares
         self.rows += len(rows)
-        self.entropy += float(torch.special.entr(rows / rows.sum(1, keepdim=True)).nansum())
+        self.entropy += float(torch.special.entr(rows / rows.sum(1, keepdim=True)).sum())
         self.entries += x.numel()
         if self.part.kind == 'sigmoid':
             self.saturated += int(((x < 0.01) | (x > 0.99)).sum())
@@ -112,10 +113,10 @@ class Seen:
         largest = np.log(self.total.shape[-1])
         variance = (self.squares / self.clips - self.mean.square()).clamp_min(0)
         size = (self.squares / self.clips).mean().sqrt()
-        found = dict(
-            entropy=100 * self.entropy / self.rows / largest,
-            variation=100 * float(variance.mean().sqrt() / size),
-        )
+        found = {}
+        if self.rows:  # else all entries are zero
+            found['entropy'] = 100 * self.entropy / self.rows / largest
+            found['variation'] = 100 * variance.mean().sqrt() / size
         shares = dict(sigmoid=['saturated', 'dead'], softmax=['dead'])
         for k in shares.get(self.part.kind, []):
             found[k] = 100 * getattr(self, k) / self.entries
@@ -202,7 +203,9 @@ def trials(
 ) -> list[tuple[list[int], str, str]]:  # blocks, part, what takes its place
     "All replacements, the most telling ones first."
     everywhere = list(range(len(seen)))
-    constant = {n: all(part[n].facts()['variation'] < 1e-4 for part in seen) for n in seen[0]}
+    constant = {
+        n: all(part[n].facts().get('variation', 0) < 1e-4 for part in seen) for n in seen[0]
+    }
     pairs = [(n, i) for i in INSTEAD for n in seen[0] if not (i == 'mean' and constant[n])]
     pairs.insert(len(seen[0]), (GRAPHS, 'start'))
     found = [(everywhere, *pair) for pair in pairs]
