@@ -51,6 +51,7 @@ def make_weights(run):
         header = f.metadata()
     to = BOX / 'precog.safetensors'
     save_file(half(load_file(run / 'weights.safetensors')), to, header)
+    to.chmod(0o644)  # as other files of a package
     done = json.loads((run / 'done.json').read_text())
     people = [n for n in range(1, 13) if n not in TESTED]
     stated = dict(
