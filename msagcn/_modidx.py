@@ -3096,6 +3096,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'msagcn.report.worth._Table': ('report/worth.html#_table', 'msagcn/report/worth.py'),
                                      'msagcn.report.worth._Table.__init__': ('report/worth.html#_table.__init__', 'msagcn/report/worth.py'),
                                      'msagcn.report.worth._Table.add': ('report/worth.html#_table.add', 'msagcn/report/worth.py'),
+                                     'msagcn.report.worth._Table.add_block': ( 'report/worth.html#_table.add_block',
+                                                                               'msagcn/report/worth.py'),
                                      'msagcn.report.worth._Table.has': ('report/worth.html#_table.has', 'msagcn/report/worth.py'),
                                      'msagcn.report.worth._change': ('report/worth.html#_change', 'msagcn/report/worth.py'),
                                      'msagcn.report.worth._named': ('report/worth.html#_named', 'msagcn/report/worth.py'),

@@ -269,6 +269,10 @@ class _Table:
             self.path, row | dict(blocks=blocks, part=part, instead=instead), KEY, replace=True
         )
 
+    def add_block(self, block: str, parts: dict[str, Seen]) -> None:
+        for name, seen in parts.items():
+            self.add(block, name, '', seen.facts())
+
 
 def _named(blocks: list[int]) -> str:
     return 'all' if len(blocks) > 1 else str(blocks[0] + 1)
@@ -301,8 +305,7 @@ def find_worth(
     untouched = logits.argmax(1) == clips.labels[test]
     table.add('', 'as trained', '', accuracy_facts(untouched, untouched, clean))
     for b, of_block in enumerate(seen, 1):
-        for part, values in of_block.items():
-            table.add(str(b), part, '', values.facts())
+        table.add_block(str(b), of_block)
     todo = [t for t in trials(seen, each) if not table.has(_named(t[0]), *t[1:])]
     means = []
     with Progress(len(todo), name) as bar:
