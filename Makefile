@@ -37,18 +37,18 @@ results: env  ## PRECOG 2016 again, two networks, four folds of people, three se
 	msagcn crossval $(RESULTS) -p runs_dir results/runs -p reports_dir results/reports -p recorded reports/precog.csv
 
 test: env  ## everything: notebooks as tests, then tests/
-	OMP_NUM_THREADS=1 python docs/execute.py  # as nbdev_test does, and whether they show what is kept in them
+	OMP_NUM_THREADS=1 python docs/execute.py  # as nbdev-test does, and whether they show what is kept in them
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not alone' tests
 	pytest -m alone tests
 
 export: env  ## notebooks to msagcn/, formatted and cleaned
 	ruff format -q nbs
-	nbdev_export
-	nbdev_clean
+	nbdev-export
+	nbdev-clean
 
 figures: env  ## run the library's notebooks, and keep what their cells show
 	OMP_NUM_THREADS=1 python docs/execute.py --write
-	nbdev_clean
+	nbdev-clean
 
 readme: env  ## README.md from nbs/index.ipynb, its tables from reports/
 	cd nbs && jupyter nbconvert --log-level=ERROR --to markdown --execute --TagRemovePreprocessor.enabled=True \

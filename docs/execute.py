@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-SKIPPED = {'slow', 'gpu', 'notest', 'eval:false'}  # as nbdev_test, by `tst_flags` in settings.ini
+SKIPPED = {'slow', 'gpu', 'notest', 'eval:false'}  # as nbdev-test, by `tst_flags` in settings.ini
 RUNS = [  # runners in their order, with parameters besides their own; of two trainings the last is kept
     ('prepare', {}),
     ('train', dict(stream='bone')),
@@ -233,7 +233,7 @@ def main():
     parser.add_argument('--write', action='store_true', help='keep what the cells show')
     parser.add_argument('-n', type=int, default=2, help='processes')
     args = parser.parse_args()
-    os.environ['IN_TEST'] = '1'  # as nbdev_test says it
+    os.environ['IN_TEST'] = '1'  # as nbdev-test says it
     paths = [p.resolve() for p in args.paths] or library()
     failed = run_all(paths, args.write, args.n)
     if args.write and not args.paths:

@@ -6,7 +6,6 @@
 __all__ = []
 
 # %% ../nbs/71_main.ipynb #ac57d346
-#| eval: false
 import sys
 
 from .cli import main

@@ -1010,7 +1010,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'msagcn/experiments/measures.py'),
                                              'msagcn.experiments.measures.tested_part': ( 'experiments/measures.html#tested_part',
                                                                                           'msagcn/experiments/measures.py')},
-            'msagcn.experiments.names': {},
             'msagcn.experiments.overview': { 'msagcn.experiments.overview._of_finished': ( 'experiments/overview.html#_of_finished',
                                                                                            'msagcn/experiments/overview.py'),
                                              'msagcn.experiments.overview._rank': ( 'experiments/overview.html#_rank',

@@ -116,7 +116,7 @@ def test_what_is_kept_is_the_same_each_time_and_compares_equal(notebook):
     assert execute(path).returncode == 0
     kinds = [(i, *sorted(o.get('data', {'text': 0}))) for i, o in outputs(path)]
     assert kinds == [(0, 'image/png'), (1, 'text/html', 'text/plain'), (2, 'text')]
-    sh(tool('nbdev_clean'), '--fname', path, cwd=ROOT)
+    sh(tool('nbdev-clean'), '--fname', path, cwd=ROOT)
     assert path.read_bytes() == first
 
 

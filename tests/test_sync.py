@@ -49,7 +49,7 @@ def files(folder):
 
 
 def test_the_package_is_what_the_notebooks_export(copy):
-    sh(tool('nbdev_export'), cwd=copy)
+    sh(tool('nbdev-export'), cwd=copy)
     assert files(copy / 'msagcn') == files(ROOT / 'msagcn')
     different = [
         f
@@ -60,14 +60,14 @@ def test_the_package_is_what_the_notebooks_export(copy):
 
 
 def test_notebooks_are_clean(copy):
-    sh(tool('nbdev_clean'), cwd=copy)
+    sh(tool('nbdev-clean'), cwd=copy)
     dirty = [
         str(p.relative_to(ROOT))
         for p in sorted((ROOT / 'nbs').rglob('*.ipynb'))
         if '.ipynb_checkpoints' not in p.parts
         and p.read_bytes() != (copy / p.relative_to(ROOT)).read_bytes()
     ]
-    assert not dirty, f'nbdev_clean changes {dirty}'
+    assert not dirty, f'nbdev-clean changes {dirty}'
 
 
 def test_make_test_runs_the_notebooks_of_all_modules():
@@ -117,7 +117,7 @@ def test_settings_agree():
 
     different = {k: (old.get(k), text(v)) for k, v in new.items() if old.get(k) != text(v)}
     assert not different
-    assert 'tags' in new['allowed_cell_metadata_keys']  # else nbdev_clean deletes papermill's tag
+    assert 'tags' in new['allowed_cell_metadata_keys']  # else nbdev-clean deletes papermill's tag
     p = project['project']
     assert (old['lib_name'], old['description'], f'>={old["min_python"]}') == (
         p['name'],
