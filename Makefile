@@ -32,7 +32,7 @@ demo: env  ## recordings of 12 people (PRECOG 2016, in the box) to a report (som
 	@echo "Open $(CURDIR)/demo/reports/precog.html"; echo "For commands of your own: . $(VENV)/bin/activate"
 
 RESULTS := -p data_dir results/data
-results: env  ## PRECOG 2016 again, two networks, four folds of people, three seeds, against reports/precog.csv (ten minutes on two cores)
+results: env  ## PRECOG 2016 again: MS-G3D, four folds of people, three seeds, against reports/precog.csv (ten minutes on two cores)
 	msagcn prepare -p benchmark precog $(RESULTS)
 	msagcn crossval $(RESULTS) -p runs_dir results/runs -p reports_dir results/reports -p recorded reports/precog.csv
 

@@ -40,7 +40,7 @@ _GIVEN = {
     'data_dir': 'is given by the command',
     'runs_dir': 'is given by the command',
     'reports_dir': 'is given by the command',
-    'test': 'is false with folds, else true',
+    'test': 'is always true; with folds, false',
 }
 _PARTS = 'common', 'variants', 'seeds'  # of a grid
 _FOLD = 'val_subjects', 'val_views'  # what a fold says

@@ -147,7 +147,7 @@ class CrossvalParameters(Parameters):
         'precog', description='a prepared data set in data_dir that says who performs'
     )
     recipes: Annotated[list[str], Field(min_length=1)] = Field(
-        ['params/precog.yaml', 'params/precog_msagcn.yaml'],
+        ['params/precog.yaml'],
         description='parameter files, one for each network',
     )
     streams: Annotated[list[Stream], Field(min_length=1)] = Field(
