@@ -53,7 +53,7 @@ def signature(name: str, call) -> str:
 def default(value) -> str:
     "A default as it is written; a function by its name, what is long by dots."
     text = getattr(value, '__name__', None) or repr(value)
-    return '…' if len(text) > 60 or ' at 0x' in text or text == '<factory>' else text
+    return '...' if len(text) > 60 or ' at 0x' in text or text == '<factory>' else text
 
 
 def parameters(thing) -> str:

@@ -40,11 +40,12 @@ def half(tensors):
 
 
 def make_weights(run):
-    "A run's weights in half precision, and what is stated of them."
+    "Weights of `runs/RUN` in half precision, and what is stated of them; its record is in `reports`."
     from safetensors import safe_open
     from safetensors.torch import load_file, save_file
 
     from msagcn.data.precog import BOX, TESTED
+    from msagcn.experiments.records import folder_of
 
     run = Path(run)
     with safe_open(run / 'weights.safetensors', 'pt') as f:
@@ -52,7 +53,7 @@ def make_weights(run):
     to = BOX / 'precog.safetensors'
     save_file(half(load_file(run / 'weights.safetensors')), to, header)
     to.chmod(0o644)  # as other files of a package
-    done = json.loads((run / 'done.json').read_text())
+    done = folder_of(run.name, run.parent.parent / 'reports').read()
     people = [n for n in range(1, 13) if n not in TESTED]
     stated = dict(
         sha256=hashlib.sha256(to.read_bytes()).hexdigest(),

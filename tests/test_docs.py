@@ -300,8 +300,8 @@ def test_the_search_knows_functions_and_words(site):
     index = json.loads(re.fullmatch(r'Search\.setIndex\((.*)\);?', index.strip(), re.S)[1])
 
     def found(word):
-        at = index['terms'].get(word, [])
-        return {index['docnames'][i] for i in (at if isinstance(at, list) else [at])}
+        at = [index[terms].get(word, []) for terms in ('terms', 'titleterms')]
+        return {index['docnames'][i] for a in at for i in (a if isinstance(a, list) else [a])}
 
     # stems, as the index has them
     assert f'made/library/{DRAWINGS}' in found('strongest_edg')

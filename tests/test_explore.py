@@ -824,21 +824,24 @@ def test_a_report_keeps_the_explorer_and_no_other_script(browser, page, tmp_path
     out = to_html(tmp_path / 'n.ipynb', tmp_path / 'n.html')
     assert 'alert' not in out.read_text()
     with Tab(browser, out, 'dark') as t:
-        assert t.do('x.dark') is False and not t.complaints  # reports are light
+        assert t.do('x.dark') is True and not t.complaints  # as the report around it
 
 
 def test_the_runner_has_the_parameters_of_the_library():
     import ast
 
     from msagcn.experiments.parameters import ExploreParameters
+    from msagcn.experiments.train_parameters import TrainParameters
 
     cells = json.loads((ROOT / 'nbs/runs/explore.ipynb').read_text())['cells']
     source = ''.join(
         next(c['source'] for c in cells if 'parameters' in c['metadata'].get('tags', []))
     )
-    assert {
-        n.targets[0].id: ast.literal_eval(n.value) for n in ast.parse(source).body
-    } == ExploreParameters().model_dump()
+    runner = {n.targets[0].id: ast.literal_eval(n.value) for n in ast.parse(source).body}
+    assert runner.pop('runs') == ['msagcn-embedded-quick-joint-s1']  # of the runner train
+    library = ExploreParameters().model_dump()
+    assert library.pop('runs') == [TrainParameters().run_id]  # of the command's train
+    assert runner == library
 
 
 def test_the_command(trained, embedded, tmp_path):

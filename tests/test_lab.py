@@ -159,7 +159,7 @@ class Lab:
         )
 
     def pictures(self):
-        return self.tab.locator('.jp-OutputArea-output img').count()
+        return self.tab.locator('.jp-OutputArea-output :is(img, svg[role=img])').count()
 
 
 def test_notebooks_run_twice_where_the_project_is(lab, project):

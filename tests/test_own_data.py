@@ -139,7 +139,7 @@ def test_from_files_to_a_trained_network(mine, tmp_path, capsys):
     ]
     # the report can be written for an own skeleton, too
     assert main(['report', *pairs(benchmark='mine', recipe='custom', **at)]) == 0
-    assert 'none is called best' in (tmp_path / 'reports/mine.html').read_text()
+    assert 'none of the 2 runs is called best' in (tmp_path / 'reports/mine.html').read_text()
 
 
 def test_one_line_each(mine, tmp_path, capsys):

@@ -149,9 +149,7 @@ def test_the_recorded_table_has_all_rows():
     networks = {(r['model'], r['streams'], r['seed']) for r in PRECOG}
     seeds = '1', '2', '3', '1 2 3'
     assert networks == {('1-NN', 'joint', '')} | {
-        ('msg3d', streams, seed)
-        for streams in ('joint', 'bone', 'joint bone')
-        for seed in seeds
+        ('msg3d', streams, seed) for streams in ('joint', 'bone', 'joint bone') for seed in seeds
     }
     for r in PRECOG:
         assert (r['n'], r['people'], len(r['by_fold'].split())) == ('70', '12', 4)
@@ -175,7 +173,7 @@ def test_a_run_of_the_table_comes_out_again(tmp_path):
     told = dict(benchmark='precog_fold1', device='cpu') | at
     run = read_parameters(TrainParameters, read_yaml(ROOT / 'params/precog.yaml') | told)
     train_all([run], 1)
-    m = json.loads((Path(at['runs_dir']) / run.run_id / 'done.json').read_text())
+    m = run.folder.read()
     assert f'{m["top1"]:.2f}' == row['by_fold'].split()[0]
 
 
