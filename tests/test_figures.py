@@ -28,7 +28,9 @@ def outputs(path):
 
 
 def figures(path):
-    return [i for i, o in outputs(path) if 'image/png' in o.get('data', {})]
+    "Cells with a bitmap or a vector drawing."
+    shown = [(i, o.get('data', {})) for i, o in outputs(path)]
+    return [i for i, d in shown if 'image/png' in d or '<svg' in ''.join(d.get('text/html', ''))]
 
 
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: f'{p.parent.name}/{p.stem}')

@@ -117,6 +117,7 @@ def test_the_committed_pages_are_the_present_ones(tmp_path):
     for f in (ROOT / 'reports').iterdir():
         if f.name != 'nw_ucla.html':
             (tmp_path / f.name).symlink_to(f)
+    (tmp_path / 'params').symlink_to(ROOT / 'params')
     line = re.search(r'msagcn report (.+nw_ucla.+)', (ROOT / 'Makefile').read_text())[1]
     given = line.replace('docs/made', str(tmp_path / 'made')).split()
     sh(
