@@ -69,7 +69,7 @@ own: feeds.own_frame
 parameters: experiments.values experiments.reading experiments.parameters
     experiments.train_parameters
 parts: data.parts
-passes: fast.cpp_ops fast.cpp_norm
+passes: fast.cpp_frames fast.cpp_graphs fast.cpp_norm
 people: data.people
 pickles: data.pickles
 prepare: experiments.prepare

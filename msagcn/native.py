@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FLAGS', 'EXACT', 'SOURCES', 'NAMES', 'STATUS', 'NoCompiler', 'library', 'compiled_code', 'can_compile', 'compiled',
-           'dense', 'check_status', 'call', 'operator', 'differentiable']
+           'dense', 'channel_rows', 'check_status', 'call', 'operator', 'differentiable']
 
 # %% ../nbs/01_native.ipynb #0349a566
 import ctypes
@@ -125,6 +125,14 @@ def compiled(x: Tensor) -> bool:
 def dense(x: Tensor) -> Tensor:
     "x as compiled code reads it: contiguous but for the first stride; copied if necessary."
     return x if x.is_contiguous() or x[0].is_contiguous() else x.contiguous()
+
+
+def channel_rows(
+    x: Tensor | None,  # (N, C, ...), dense but for the first stride
+    s: slice = slice(None),  # channels
+) -> tuple:
+    "Arguments of compiled code for a tensor's channels: the tensor, and the step from clip to clip."
+    return (None, 0) if x is None else (x[:, s], x.stride(0))
 
 
 STATUS = {  # of `vectors.h`

@@ -1,4 +1,4 @@
-// MSA-GCN's training on a CPU: see nbs/fast/10_cpp_ops.ipynb and 12_cpp_norm.ipynb for functions and arguments.
+// MSA-GCN's training on a CPU: see nbs/fast/10_cpp_frames.ipynb, 11_cpp_graphs.ipynb and 12_cpp_norm.ipynb for functions and arguments.
 // Tensors are (N, C, L), contiguous but for the first stride, which is given beside the pointer. Each sum is computed by
 // one thread in a fixed order: the number of threads does not change the result.
 #include "vectors.h"

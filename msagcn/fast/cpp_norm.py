@@ -11,8 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .cpp_ops import channel_rows
-from ..native import call, dense, differentiable, operator
+from ..native import call, channel_rows, dense, differentiable, operator
 
 # %% ../../nbs/fast/12_cpp_norm.ipynb #6fbbd073
 class _Norm(NamedTuple):

@@ -14,24 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .cpp_frames import frames, join, largest_of_three, shared
+from .cpp_graphs import JOINTS, constant, context, mix, pairs, strongest
 from msagcn.fast.cpp_norm import (
     embedded,
     entered,
     normalised,
     normalised_gate,
     normalised_parts,
-)
-from msagcn.fast.cpp_ops import (
-    JOINTS,
-    constant,
-    context,
-    frames,
-    join,
-    largest_of_three,
-    mix,
-    pairs,
-    shared,
-    strongest,
 )
 from msagcn.fast.lean import (
     LEAN,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core import MsagcnError
-from .cpp_ops import JOINTS
+from .cpp_graphs import JOINTS
 from .fold import fold, scale_and_shift
 from .lean import exchanged
 from ..models.graph_conv import StageGraphConv
