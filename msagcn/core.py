@@ -14,17 +14,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msagcn
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from torch import Tensor
 
 # %% auto #0
-__all__ = ['MsagcnError', 'reading', 'atomic_write', 'write_text', 'write_json', 'read_json', 'check_keys', 'content_hash',
+__all__ = ['BOX', 'MsagcnError', 'reading', 'atomic_write', 'write_text', 'write_json', 'read_json', 'check_keys', 'content_hash',
            'keyed_bits', 'keyed_uniform', 'keyed_integers', 'seeded_generator', 'seeded', 'pick_device', 'machine',
            'arithmetic', 'in_notebook', 'Progress']
 
 # %% ../nbs/00_core.ipynb #66b41ab1
+BOX = Path(msagcn.__file__).with_name('data_box')  # data and weights that come with the package
+
+
 class MsagcnError(Exception):
     "An error that the user can fix. Its message is one line: where, what, and valid choices."
 

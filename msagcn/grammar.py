@@ -311,7 +311,7 @@ def _add_predict(verbs) -> None:
         "with the weights precog also Seq1_1 to Seq6_12, the box's recordings",
     )
     v.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1, …; auto')
-    v.add_argument('--compile', action='store_true', help='MSA-GCN on a processor by compiled code')
+    v.add_argument('--compile', action='store_true', help='MSA-GCN on a CPU by compiled code')
     add_use_flags(v)
 
 

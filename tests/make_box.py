@@ -27,7 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def make_data(folder, to=None):
     "The recordings of a folder, packed."
-    from msagcn.data.precog import BOX, packed, read_recordings
+    from msagcn.core import BOX
+    from msagcn.data.precog import packed, read_recordings
 
     to = Path(to or BOX) / 'precog.npz'
     np.savez_compressed(to, **packed(read_recordings(folder)))
@@ -44,7 +45,8 @@ def make_weights(run):
     from safetensors import safe_open
     from safetensors.torch import load_file, save_file
 
-    from msagcn.data.precog import BOX, TESTED
+    from msagcn.core import BOX
+    from msagcn.data.precog import TESTED
     from msagcn.experiments.records import folder_of
 
     run = Path(run)

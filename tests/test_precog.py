@@ -13,8 +13,8 @@ from conftest import ROOT, SHARED, need, pairs, places, sh
 from make_box import half, make_data
 
 from msagcn.cli import main
-from msagcn.core import machine
-from msagcn.data.precog import BOX, box_recordings, millimetres, read_precog, read_recordings
+from msagcn.core import BOX, machine
+from msagcn.data.precog import box_recordings, millimetres, read_precog, read_recordings
 from msagcn.experiments.folds import prepare_folds, train_all
 from msagcn.experiments.parameters import CrossvalParameters
 from msagcn.experiments.reading import read_parameters, read_yaml

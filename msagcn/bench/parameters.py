@@ -36,7 +36,7 @@ class BenchParameters(Parameters):
         ['eager', 'recompute', 'folded'],
         description=(
             "recompute is MSA-GCN's in training, folded is for inference, and quick is its compiled "
-            "form, MSA-GCN's on a processor; compile is torch.compile, for MSA-GCN on a processor its "
+            "form, MSA-GCN's on a CPU; compile is torch.compile, for MSA-GCN on a CPU its "
             'own compiled code'
         ),
     )
@@ -51,7 +51,7 @@ class BenchParameters(Parameters):
     )
     device: Device = 'cpu'
     threads: Annotated[int, Field(ge=0)] = Field(
-        0, description="of the processor; 0: PyTorch's own number"
+        0, description="of the CPU; 0: PyTorch's own number"
     )
     literal: bool = Field(True, description='compare with the literal forms of both networks')
     reference_dirs: list[str] = Field(

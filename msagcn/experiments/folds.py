@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..core import MsagcnError, Progress, machine, read_json, write_text
+from ..core import MsagcnError, Progress, machine, write_text
 from ..data.clip_writer import save_clips
 from ..data.clips import Clips, load_clips, split
 from .parameters import CrossvalParameters
@@ -90,7 +90,7 @@ def _alone() -> None:
 
 def train_all(runs: list[TrainParameters], processes: int) -> None:
     "Train what is missing, in several processes; one trains here."
-    todo = [r for r in runs if not (Path(r.runs_dir) / r.run_id / 'done.json').exists()]
+    todo = [r for r in runs if not r.folder.finished]
     several = min(processes or os.cpu_count(), len(todo))
     with Progress(len(runs), 'runs', len(runs) - len(todo)) as bar:
         for m in (_in_turn if several <= 1 else _at_once)(todo, several):
@@ -125,7 +125,7 @@ COLUMNS = (
 
 def _fold_scores(runs: list[TrainParameters]) -> Scores:
     "Scores of one fold, of a run or of several streams fused with equal weights."
-    files = [Path(r.reports_dir) / 'runs' / r.run_id / 'test_scores.npz' for r in runs]
+    files = [r.folder.scores('test') for r in runs]
     names, labels, stack = align({str(f): load_scores(f) for f in files})
     return Scores(names, labels, fuse(stack, [1.0] * len(files)), load_scores(files[0]).subjects)
 
@@ -169,12 +169,8 @@ def _network_rows(
 
 
 def _lowest_train_top1(runs, streams, seeds) -> str:
-    files = [
-        Path(r.reports_dir) / 'runs' / r.run_id / 'metrics.json'
-        for r in runs
-        if r.stream in streams and r.seed in seeds
-    ]
-    return f'{min(read_json(f)["train_top1"] for f in files):.2f}'
+    records = [r.folder.read() for r in runs if r.stream in streams and r.seed in seeds]
+    return f'{min(m["train_top1"] for m in records):.2f}'
 
 
 def nearest_row(folds: list[Clips], frames: int) -> dict:
@@ -212,7 +208,7 @@ _FIGURES = ['n', 'top1', 'low', 'high', 'by_fold', 'train_top1']
 
 
 def other_kind(recorded: pd.DataFrame, here: pd.DataFrame) -> str:
-    "In which kind of processor or PyTorch two tables differ, in words; empty for none."
+    "In which kind of CPU or PyTorch two tables differ, in words; empty for none."
     return ' and '.join(
         words for k, words in ARITHMETIC.items() if set(recorded[k]) != set(here[k])
     )
@@ -257,5 +253,5 @@ def crossval(p: CrossvalParameters) -> tuple[pd.DataFrame, str]:
         return table, ''
     odd, said = compare_tables(recorded, table)
     if odd:
-        raise MsagcnError(f'{p.recorded}: did not come out again: ' + '; '.join(odd))
+        raise MsagcnError(f'{p.recorded}: not reproduced: ' + '; '.join(odd))
     return table, f'{p.recorded}: {said}'

@@ -14,9 +14,9 @@ import pandas as pd
 
 from ..core import MsagcnError, read_json
 from .parameters import FuseParameters
-from .records import RunFolder
+from .records import RunFolder, recorded_runs
 from .results import append_row, data_note
-from .run_names import listed, recorded_folder, recorded_runs
+from .run_names import listed, recorded_folder
 from msagcn.training.evaluate import (
     Scores,
     align,
@@ -54,7 +54,7 @@ def _folders(p: FuseParameters) -> dict[str, RunFolder]:  # by run
             'choose others'
         )
     given = p.runs or names
-    return {name: RunFolder(recorded_folder(r, p.reports_dir)) for name, r in zip(names, given)}
+    return {name: recorded_folder(r, p.reports_dir) for name, r in zip(names, given)}
 
 
 def fused_scores(p: FuseParameters, weights: str) -> Scores:  # weights as in the table, '1 0.5'

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..core import read_json
 from .parameters import RunsParameters
+from .records import read_records
 
 # %% ../../nbs/experiments/25_overview.ipynb #3fea6f51
 def duration(seconds: float) -> str:
@@ -35,11 +36,8 @@ def _of_finished(m: dict, name: str) -> dict:
 
 def list_runs(p: RunsParameters) -> list[dict]:  # rows of text, all with the same keys
     "Finished runs, the most accurate of each data set first, then those that were only begun."
-    finished = {}
-    for file in (Path(p.reports_dir) / 'runs').glob('*/metrics.json'):
-        m = read_json(file)
-        if p.benchmark in ('', m.get('benchmark')):
-            finished[file.parent.name] = m
+    records = read_records(p.reports_dir)
+    finished = {n: m for n, m in records.items() if p.benchmark in ('', m.get('benchmark'))}
     order = sorted(finished, key=lambda r: _rank(finished[r], r))
     rows = [_of_finished(finished[name], name) for name in order]
     for file in sorted(Path(p.runs_dir).glob('*/run.json')):

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core import BOX
 from ..data.clips import Clips, load_clips
 from ..data.ctr_gcn import write_npz
 from ..data.kinetics import prepare_kinetics
 from ..data.ntu import prepare_ntu
 from ..data.ntu_msg3d import prepare_msg3d_ntu
 from ..data.nw_ucla import download, read_nw_ucla
-from ..data.precog import BOX, read_precog
+from ..data.precog import read_precog
 from ..data.synthetic_files import write_synthetic
 from .parameters import PrepareParameters
 from .raw_clip import kinetics_clip, ntu_clip, precog_clip, ucla_clip

@@ -51,7 +51,7 @@ from ..training.plan import rounds
 # %% ../../nbs/experiments/24_verify.ipynb #729a632d
 def find_run(p: VerifyParameters) -> tuple[RunFolder, dict]:
     "The folder of a recorded run, and its metrics."
-    folder = RunFolder(recorded_folder(p.run, p.reports_dir))
+    folder = recorded_folder(p.run, p.reports_dir)
     m = folder.read()
     if missing := [k for k in ('benchmark', 'data_hash', 'machine') if k not in m]:
         raise MsagcnError(f'{folder.metrics}: has no {missing[0]}')

@@ -12,13 +12,12 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ..core import MsagcnError, write_text
+from ..core import BOX, MsagcnError, write_text
 from ..data.clips import Clips, load_clips
-from ..data.precog import BOX
 from ..data.skeleton import Skeleton, skeleton_from
 from ..experiments.parameters import ExploreParameters, UseParameters
-from ..experiments.records import folder_of
-from ..experiments.run_names import WEIGHTS, there_are, weights_path
+from ..experiments.records import WEIGHTS, folder_of
+from ..experiments.run_names import there_are, weights_path
 from ..experiments.weights import open_weights
 from ..feeds.feeds import fed_store
 from .explorer_data import explorer_tree, pack

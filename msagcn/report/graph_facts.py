@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['HOPS', 'FACTS', 'facts_file', 'write_facts', 'read_facts', 'by_distance', 'static_layers', 'strays_table',
-           'strays_words', 'show_strays', 'correlation', 'seeds_table', 'show_seeds', 'runs_with_weights',
-           'weights_file', 'find_facts']
+           'strays_words', 'show_strays', 'correlation', 'seeds_table', 'show_seeds', 'runs_with_weights', 'find_facts']
 
 # %% ../../nbs/report/42_graph_facts.ipynb #667b87ce
 from dataclasses import replace
@@ -20,7 +19,8 @@ import torch
 from ..core import MsagcnError, reading, write_text
 from ..data.clips import Clips
 from ..data.skeleton import Skeleton
-from ..experiments.records import folder_of, read_records
+from ..experiments.records import read_records
+from ..experiments.run_names import weights_path
 from ..experiments.train_parameters import PLACES, TrainParameters
 from ..models.graph import hop_distance
 from ..models.msg3d import MSG3D
@@ -234,7 +234,7 @@ def runs_with_weights(
         for m in recorded
         if m['benchmark'] == benchmark
         and m['data_hash'] == data_hash
-        and weights_file(runs_dir, m['run_id']).exists()
+        and weights_path(m['run_id'], runs_dir).exists()
     ]
     runs.sort(key=lambda m: -1 if m['val_top1'] is None else m['val_top1'], reverse=True)
     best = {}  # model -> its first run, in order of accuracy
@@ -252,11 +252,6 @@ def _but_for_seed(metrics: dict) -> dict:
         for k, f in TrainParameters.model_fields.items()
         if k not in {*PLACES, 'seed'}
     }
-
-
-def weights_file(runs_dir, run: str) -> Path:
-    "Where the weights of a run are."
-    return folder_of(run, '', runs_dir).weights
 
 
 def find_facts(

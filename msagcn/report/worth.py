@@ -231,14 +231,14 @@ def read_worth(path) -> pd.DataFrame:
 
 
 def accuracy_facts(
-    right: np.ndarray,  # (n,) bool
+    correct: np.ndarray,  # (n,) bool
     untouched: np.ndarray,  # (n,) bool, as trained
     clean: np.ndarray,  # (n,) bool, the clips that are clean
 ) -> dict:
     "Accuracies in percent, and the paired comparison with the network as trained."
     found = {}
     for suffix, which in (('', np.ones_like(clean)), ('_clean', clean)):
-        a, b = untouched[which], right[which]
+        a, b = untouched[which], correct[which]
         lost, won, p = mcnemar(a, b)
         found |= {
             f'top1{suffix}': 100 * float(b.mean()) if len(b) else None,
