@@ -12,6 +12,7 @@ import io
 import json
 import multiprocessing
 import os
+import random
 import re
 import sys
 import tempfile
@@ -63,6 +64,15 @@ def new_shell():
     return shell
 
 
+def seed_all() -> None:
+    "Start the global generators at 0: a check of random numbers that passes will pass again."
+    import torch
+
+    torch.manual_seed(0)
+    np.random.seed(0)
+    random.seed(0)
+
+
 def in_few_colours(png: str) -> str:
     "A picture with at most 256 colours, which needs a third of the bytes."
     picture, small = Image.open(io.BytesIO(base64.b64decode(png))).convert('RGB'), io.BytesIO()
@@ -94,14 +104,16 @@ def kept(output: dict) -> dict | None:
 def shown(cells: list[dict], folder: Path) -> dict[int, list[dict]]:
     "What each code cell shows, by its place; `RuntimeError` with the traceback if one fails."
     shell, out = new_shell(), {}
+    seed_all()
     sys.path[:0] = [str(ROOT), str(folder)]
     with chdir(folder):
         for i, cell in enumerate(cells):
             if cell['cell_type'] != 'code' or flags(cell) & SKIPPED:
                 continue
             outputs = shell.run(''.join(cell['source']))
-            if shell.exc:
-                raise RuntimeError(f'cell {i}:\n' + ''.join(outputs[-1]['traceback']))
+            if shell.exc:  # its traceback, and then perhaps the figure that was being drawn
+                error = next(o for o in outputs if o['output_type'] == 'error')
+                raise RuntimeError(f'cell {i}:\n' + '\n'.join(error['traceback']))
             out[i] = [] if 'varies' in flags(cell) else [k for k in map(kept, outputs) if k]
             if pictures := [k for k in out[i] if IMAGE in k.get('data', {})]:
                 out[i] = pictures  # and not what the last call for drawing returned
