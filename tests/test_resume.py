@@ -54,6 +54,8 @@ WAITS = [
 DRIVER = """
 import json, os, signal, struct, sys, time
 from pathlib import Path
+import torch._dynamo  # which an optimiser imports
+import msagcn.verbs, msagcn.experiments.run
 from msagcn.cli import main
 
 argv, runs, waits = json.loads(sys.argv[1])
