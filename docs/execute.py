@@ -35,15 +35,18 @@ RUNS = [  # runners in their order, with parameters besides their own; of two tr
 ]
 IMAGE = 'image/png'
 HERE = {str(ROOT), tempfile.gettempdir(), str(Path.home())}  # folders that no output may name
+# those that take longest come first, so that at the end no core waits for one of them
+LONGEST = ['20_loop', '43_worth', '20_msagcn', '40_explorer']
 NUMBER = re.compile(r'[-+]?\d+\.?\d*(?:e[-+]?\d+)?')
 
 
 def library() -> list[Path]:
     "The notebooks that are run: those of modules, and the README's; no runner."
     found = sorted((ROOT / 'nbs').rglob('*.ipynb'))
-    return [
+    found = [
         p for p in found if re.match(r'\d|index', p.name) and '.ipynb_checkpoints' not in p.parts
     ]
+    return sorted(found, key=lambda p: LONGEST.index(p.stem) if p.stem in LONGEST else len(LONGEST))
 
 
 def flags(cell: dict) -> set[str]:
@@ -189,7 +192,8 @@ def run(path: Path, write: bool) -> None:
 def run_all(paths: list[Path], write: bool, n: int) -> list[Path]:
     "Run notebooks, n at a time; returns those that failed."
     if len(paths) > 1:
-        import_module('msagcn.report.explorer')  # what most of them import, once
+        for name in ('msagcn.report.explorer', 'torch._dynamo'):  # what many import, once
+            import_module(name)
     fork = multiprocessing.get_context('fork')
     waiting, running, failed = list(paths), {}, []
     while waiting or running:
