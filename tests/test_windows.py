@@ -170,7 +170,9 @@ def test_lines_that_are_no_frames_are_one_line_of_error():
         letters = list(line)
         for _ in range(g.randint(1, 4)):
             i = g.randrange(len(letters))
-            letters[i : i + g.randint(0, 30)] = g.choice(['', '[', ']', ',', '1', 'null', '"', '-', '{', 'e9'])
+            letters[i : i + g.randint(0, 30)] = g.choice(
+                ['', '[', ']', ',', '1', 'null', '"', '-', '{', 'e9']
+            )
         try:
             assert frame_from(''.join(letters), 3, 17, 3).shape[1:] == (17, 3)
         except MsagcnError as e:
