@@ -19,13 +19,13 @@ from .experiments.parameters import ExportParameters, PredictParameters
 from .experiments.reading import as_arguments
 from .experiments.values import as_text
 from .foreign.fuse_flags import fuse_from_flags, has_fuse_flags
-from .grammar import USE_FLAGS, VERBS, parser
-from .verbs import run_notebooks, run_recipes
+from .grammar import PREDICT_FLAGS, USE_FLAGS, VERBS, parser
+from .verbs import run_notebooks, run_recipes, run_windows
 
 # %% ../nbs/70_cli.ipynb #9ec2331b
-def checked(a, kind, **more):
-    "Checked parameters of a verb that is done once, from its flags and pairs."
-    flags = [[name, getattr(a, name)] for name in USE_FLAGS if getattr(a, name) is not None]
+def checked(a, kind, names=USE_FLAGS, **more):
+    "Checked parameters of a verb that is done once, from its flags of these names and its pairs."
+    flags = [[name, getattr(a, name)] for name in names if getattr(a, name) is not None]
     found = grid([], a.parameter + flags + [[k, as_text(v)] for k, v in more.items()], kind)
     if len(found) > 1:
         raise MsagcnError(
@@ -38,11 +38,15 @@ def predict_clips(a) -> None:
     """The likeliest classes of each clip, under the clip's name if there are several.
 
     Clips that cannot be answered are named, and the others are answered."""
+    given = dict(weights=a.weights, device=a.device, compile=a.compile, follow=a.follow)
+    p = checked(a, PredictParameters, PREDICT_FLAGS, **given)
+    if not a.clips and not p.follow:
+        raise MsagcnError('predict: missing: CLIP; msagcn predict --help explains')
+    if p.windows or p.follow:
+        return run_windows(p, a.clips)
     from msagcn.experiments.predictor import Predictor
 
-    answer = Predictor(
-        checked(a, PredictParameters, weights=a.weights, device=a.device, compile=a.compile)
-    )
+    answer = Predictor(p)
     if answer.assumed:
         print(f'msagcn: {answer.assumed}', file=sys.stderr)
     bad = []

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['render', 'run_train', 'run_test', 'run_prepare', 'run_tables', 'run_verify', 'run_crossval', 'run_ablate',
-           'run_report', 'run_facts', 'run_explore', 'text_table', 'run_fuse', 'run_runs', 'run_recipes',
+           'run_report', 'run_facts', 'run_explore', 'text_table', 'run_fuse', 'run_runs', 'run_windows', 'run_recipes',
            'run_notebooks', 'run_bench']
 
 # %% ../nbs/68_verbs.ipynb #a2f5bda2
+import json
 import sys
 import textwrap
 from importlib.util import find_spec
@@ -22,6 +23,7 @@ from msagcn.experiments.parameters import (
     ExploreParameters,
     FactsParameters,
     FuseParameters,
+    PredictParameters,
     PrepareParameters,
     ReportParameters,
     RunsParameters,
@@ -247,6 +249,60 @@ def run_runs(p: RunsParameters) -> None:
         where = ' and '.join(str(Path(d).absolute()) for d in (f'{p.reports_dir}/runs', p.runs_dir))
         raise MsagcnError(f'{where}: no runs{" on " * bool(p.benchmark)}{p.benchmark}')
     print(text_table(rows, left=('run',)))
+
+# %% ../nbs/68_verbs.ipynb #e1cf41a5
+_WINDOW_FILES = ('.csv', '.json', '.png')
+
+
+def run_windows(p: PredictParameters, clips: list[str]) -> None:
+    "What people do in long clips, or in the frames that come by standard input."
+    from msagcn.experiments.windows import Windows
+
+    if p.out and Path(p.out).suffix not in _WINDOW_FILES:
+        raise MsagcnError(f'{p.out}: the ending is not one of {", ".join(_WINDOW_FILES)}')
+    if p.out and (p.follow or len(clips) > 1):
+        raise MsagcnError(f'out: {p.out} takes the answers of one clip')
+    if p.follow and clips:
+        raise MsagcnError(f'follow: frames come by standard input, not from {clips[0]}')
+    windows = Windows(p)
+    if windows.answer.assumed:
+        print(f'msagcn: {windows.answer.assumed}', file=sys.stderr)
+    if p.follow:
+        return _follow_input(windows)
+    for clip in clips:
+        if len(clips) > 1:
+            print(f'{clip}:')
+        _answer_clip(windows, clip, p.out)
+
+
+def _answer_clip(windows, clip: str, out: str) -> None:
+    "Print the segments of one clip, and write its answers to a file if one is named."
+    from msagcn.experiments.windows import segment_table, segments, write_windows
+
+    found = list(windows(clip))
+    if not found:
+        raise MsagcnError(f'{clip}: nobody in any window')
+    table = segment_table(segments(found), windows.classes, windows.fps)
+    print(table.to_string(index=False, float_format='{:.2f}'.format))
+    if Path(out).suffix == '.png':
+        from msagcn.report.window_figure import save_window_figure
+
+        print(save_window_figure(out, found, windows.classes, windows.fps))
+    elif out:
+        print(write_windows(out, found, windows.classes, windows.fps))
+
+
+def _follow_input(windows) -> None:
+    "Print an answer as JSON for each person and window, as soon as the window is full."
+    from msagcn.experiments.windows import follow
+
+    for w in follow(windows, sys.stdin):
+        best = int(w.probabilities.argmax())
+        seconds = {'from': w.first / windows.fps, 'to': w.last / windows.fps}
+        percent = round(100 * float(w.probabilities[best]), 2)
+        answer = dict(person=w.person) | seconds
+        answer |= {'class': windows.classes[best], 'percent': percent}
+        print(json.dumps(answer, ensure_ascii=False), flush=True)
 
 # %% ../nbs/68_verbs.ipynb #74b15233
 _WIDTH = 100  # columns of a terminal

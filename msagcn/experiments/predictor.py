@@ -85,14 +85,22 @@ class Predictor:
         self.assumed = assumed(p.weights, self.about)
 
     @torch.no_grad()
-    def __call__(self, path) -> Answer:
-        "The likeliest classes of a clip; one that cannot be classified is a `MsagcnError` naming it."
-        x = read_one(path, self.about)
-        store = fed_store(self._as_clips(path, x), self.device, self.about['feed'])
+    def probabilities(
+        self,
+        name,  # of the clip, for errors
+        x: np.ndarray,  # (T, M, V, C), prepared as `read_one` does it
+    ) -> torch.Tensor:  # (classes,), of sum 1
+        "What the network says of a clip's coordinates."
+        store = fed_store(self._as_clips(name, x), self.device, self.about['feed'])
         scores = predict(
             self.model, store, [0], self.run.frames, self.run.stream, test_clips=self.test_clips
         )
-        probabilities = torch.as_tensor(scores)[0].softmax(0)
+        return torch.as_tensor(scores)[0].softmax(0)
+
+    def __call__(self, path) -> Answer:
+        "The likeliest classes of a clip; one that cannot be classified is a `MsagcnError` naming it."
+        x = read_one(path, self.about)
+        probabilities = self.probabilities(path, x)
         best = probabilities.topk(min(self.k, len(self.classes)))
         found = [
             (self.classes[c], round(100 * v, 2))
