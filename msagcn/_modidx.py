@@ -3014,6 +3014,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'msagcn.report.html._quiet': ('report/html.html#_quiet', 'msagcn/report/html.py'),
                                     'msagcn.report.html._read_notebook': ('report/html.html#_read_notebook', 'msagcn/report/html.py'),
                                     'msagcn.report.html._ready': ('report/html.html#_ready', 'msagcn/report/html.py'),
+                                    'msagcn.report.html._run_and_keep': ('report/html.html#_run_and_keep', 'msagcn/report/html.py'),
                                     'msagcn.report.html._run_papermill': ('report/html.html#_run_papermill', 'msagcn/report/html.py'),
                                     'msagcn.report.html._sections': ('report/html.html#_sections', 'msagcn/report/html.py'),
                                     'msagcn.report.html._set_heading': ('report/html.html#_set_heading', 'msagcn/report/html.py'),

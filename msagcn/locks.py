@@ -47,11 +47,12 @@ _SHARED = 0o666  # less what the umask says
 @contextmanager
 def temporary(
     path,  # of the file that it is for
+    ending: str = '',  # where what writes it insists on one
 ):
     "An empty file of a name of its own beside `path`, locked; what is left of it is removed at the end."
     path = Path(path)
     while True:
-        part = path.with_name(f'.{path.name}.{secrets.token_hex(4)}.part')
+        part = path.with_name(f'.{path.name}.{secrets.token_hex(4)}.part{ending}')
         fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, _SHARED)
         if take(fd) is None:
             os.close(fd)
@@ -72,7 +73,7 @@ def temporary(
 def remove_leftovers(path) -> None:
     "Remove the temporary files for `path` whose writers were killed."
     path = Path(path)
-    for part in glob.glob(f'.{glob.escape(path.name)}.*part', root_dir=path.parent):
+    for part in glob.glob(f'.{glob.escape(path.name)}.*part*', root_dir=path.parent):
         with suppress(OSError):
             fd = os.open(path.with_name(part), os.O_RDWR)
             try:

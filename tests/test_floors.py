@@ -23,7 +23,7 @@ MAY_IMPORT = {
     'training': 'core native stopping distributed.ranks data feeds models fast',
     'foreign': 'core data feeds models fast training',
     'experiments': 'core native writers stopping distributed data feeds models fast training foreign',
-    'report': 'core native distributed data feeds models fast training foreign experiments',
+    'report': 'core locks native distributed data feeds models fast training foreign experiments',
     'bench': 'core native distributed data feeds models fast training foreign experiments report',
     'verbs': 'core native distributed data feeds models fast training foreign experiments report bench',
     'grammar': 'core native distributed data feeds models fast training foreign experiments report '
