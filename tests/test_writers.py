@@ -236,6 +236,42 @@ def test_signals_cost_no_step_and_are_the_exit_code(
     assert main(command(tmp_path, embedded)) == 0 and same(finished, tmp_path)
 
 
+SRUN = """#!/bin/bash
+trap 'echo saved; exit 75' USR1
+trap 'echo saved; exit 143' TERM
+echo ready
+for i in {1..600}; do sleep 0.1; done
+"""
+
+
+@unix
+@pytest.mark.skipif(shutil.which('bash') is None, reason='needs bash')
+@pytest.mark.parametrize('name, code, queued', [('SIGUSR1', 75, True), ('SIGTERM', 143, False)])
+def test_the_batch_script_goes_on_in_a_new_job(name, code, queued, embedded, tmp_path, capfd):
+    "With a stand-in for srun that ends as a training does, and one for scontrol that notes its words."
+    argv = ['train', '--launcher', 'slurm', '--gpus', '2', '--script', *pairs(data_dir=embedded)]
+    capfd.readouterr()
+    assert main([*argv, *pairs(recipe='x', device='cpu')]) == 0
+    script = capfd.readouterr().out
+    assert '#SBATCH --signal=B:USR1@120\n' in script and '#SBATCH --requeue\n' in script
+    note = tmp_path / 'scontrol.txt'
+    for tool, text in (('srun', SRUN), ('scontrol', f'#!/bin/bash\necho "$@" > {note}\n')):
+        (tmp_path / tool).write_text(text)
+        (tmp_path / tool).chmod(0o755)
+    env = os.environ | {'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'SLURM_JOB_ID': '7'}
+    (tmp_path / 'job.sh').write_text(script)
+    job = subprocess.Popen(
+        ['bash', tmp_path / 'job.sh'], env=env, stdout=subprocess.PIPE, text=True
+    )
+    assert job.stdout.readline() == 'ready\n'
+    if name == 'SIGTERM':  # Slurm sends it to the step, too
+        subprocess.run(['pkill', '-TERM', '-P', str(job.pid)], check=True)
+    job.send_signal(getattr(signal, name))
+    assert job.communicate(timeout=60)[0] == 'saved\n'
+    assert job.returncode == code
+    assert note.exists() == queued and (not queued or note.read_text() == 'requeue 7\n')
+
+
 RANK = """
 import os, sys, time, torch
 from msagcn.distributed.ranks import gather, start, world
