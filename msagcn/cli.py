@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from .core import MsagcnError
-from .distributed.launch import launch, slurm_command
+from .distributed.launch import LAST_WORD, LOST, launch, slurm_command, slurm_script
 from .experiments.combinations import grid
 from .experiments.names import FORMS
 from .experiments.parameters import ExportParameters, PredictParameters
@@ -20,6 +20,7 @@ from .experiments.reading import as_arguments
 from .experiments.values import as_text
 from .foreign.fuse_flags import fuse_from_flags, has_fuse_flags
 from .grammar import PREDICT_FLAGS, USE_FLAGS, VERBS, parser
+from .stopping import CODES, LAUNCHED, Stopped, end_with_parent, noticing
 from .verbs import run_notebooks, run_recipes, run_windows
 
 # %% ../nbs/70_cli.ipynb #9ec2331b
@@ -154,23 +155,51 @@ def _place():
 def _start_by_slurm(a, runs: list) -> None:
     for p in runs:
         words, nodes = [a.verb, *as_arguments(p)], (a.partition, a.gpus_per_node, a.cpus_per_task)
-        launch(slurm_command(words, p.nproc, *nodes, p.device))
+        if a.script:
+            print(slurm_script(words, p.nproc, *nodes, p.device), end='')
+        else:
+            launch(slurm_command(words, p.nproc, *nodes, p.device))
 
 
 def main(argv=None) -> int:
     "Entry point of the command; returns the exit status."
     words = sys.argv[1:] if argv is None else argv
-    try:
-        act(parser().parse_args(words or ['--help']))
-        status = 0
-    except MsagcnError as e:
-        print(f'msagcn: {e}', file=sys.stderr)
-        status = 2
-    except KeyboardInterrupt:
-        print('msagcn: stopped; the same command goes on from the last checkpoint', file=sys.stderr)
-        status = 130
-    if _started_together():
+    together = _started_together()
+    if together:
+        end_with_parent()
+    status, said = _status(words, lost=_lost_rank if together else None)
+    if said and not (together and _place()[0] and status in CODES.values()):
+        prefix = LAST_WORD if together and LAUNCHED in os.environ else 'msagcn: '
+        print(prefix + said, file=sys.stderr)
+    if together:
         from msagcn.distributed.ranks import finish
 
         finish(status)  # ends the process
     return status
+
+
+def _status(words, lost=None) -> tuple[int, str]:  # exit status; what is to be said
+    "Do what words say; `lost` says of an exception that it is another process's end, or nothing."
+    try:
+        with noticing():
+            act(parser().parse_args(words or ['--help']))
+        return 0, ''
+    except MsagcnError as e:
+        return e.code, str(e)
+    except Stopped as e:
+        return e.code, str(e)
+    except KeyboardInterrupt:
+        return Stopped().code, str(Stopped())
+    except RuntimeError as e:
+        if lost is None or not (said := lost(e)):
+            raise
+        return 1, said
+
+
+def _lost_rank(e: RuntimeError) -> str:
+    "What to say where the connection to another process has gone with that; empty for other errors."
+    from torch.distributed import DistError
+
+    if not isinstance(e, DistError) and 'gloo' not in str(e):
+        return ''
+    return f'{LOST}; the same command goes on from the last checkpoint'

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msagcn
+from .locks import remove_leftovers, temporary
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +33,8 @@ BOX = Path(msagcn.__file__).with_name('data_box')  # data and weights that come 
 
 class MsagcnError(Exception):
     "An error that the user can fix. Its message is one line: where, what, and valid choices."
+
+    code = 2  # exit code of the command
 
     def __init__(
         self,
@@ -73,20 +76,16 @@ def atomic_write(
     path = Path(path)
     if os.path.isdir(path):
         raise MsagcnError(f'{path}: is a folder')
-    temporary = path.with_name(f'.{path.name}.part')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with open(temporary, 'rb+') as f:
-            os.fsync(f.fileno())
-        os.replace(temporary, path)
+        remove_leftovers(path)
+        with temporary(path) as part:
+            yield part
+            with open(part, 'rb+') as f:
+                os.fsync(f.fileno())
+            os.replace(part, path)
     except OSError as e:
         raise MsagcnError(f'{path}: cannot write ({e.strerror or e})') from e
-    finally:
-        try:
-            temporary.unlink(missing_ok=True)
-        except OSError:
-            pass  # the folder is not writable: reported above
 
 # %% ../nbs/00_core.ipynb #15b61a62
 def write_text(path, text: str) -> Path:
@@ -135,10 +134,11 @@ def content_hash(
             part = part.detach().cpu().contiguous().numpy()
         if isinstance(part, np.ndarray):
             h.update(f'{part.dtype.str}{part.shape}'.encode())
-            part = np.ascontiguousarray(part).tobytes()
+            part = np.ascontiguousarray(part).reshape(-1).view(np.uint8).data  # not copied
         if isinstance(part, str):
             part = part.encode()
-        h.update(len(part).to_bytes(8, 'little') + part)
+        h.update(len(part).to_bytes(8, 'little'))
+        h.update(part)
     return h.hexdigest()
 
 # %% ../nbs/00_core.ipynb #a1dbaba6

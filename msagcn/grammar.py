@@ -119,6 +119,11 @@ def add_launch_flags(v) -> None:
     v.add_argument('--gpus-per-node', type=int, default=8, metavar='N', help='with slurm')
     v.add_argument('--cpus-per-task', type=int, default=4, metavar='N', help='with slurm')
     v.add_argument('--partition', default='', metavar='P', help='with slurm')
+    v.add_argument(
+        '--script',
+        action='store_true',
+        help='with slurm: print a batch script for sbatch, which goes on in a new job when its time is up',
+    )
 
 # %% ../nbs/69_grammar.ipynb #fd3f93b2
 # the parameter that a word without a name is likely to be meant for

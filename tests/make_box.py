@@ -42,18 +42,17 @@ def half(tensors):
 
 def make_weights(run):
     "Weights of `runs/RUN` in half precision, and what is stated of them; its record is in `reports`."
-    from safetensors import safe_open
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
     from msagcn.core import BOX
     from msagcn.data.precog import TESTED
     from msagcn.experiments.records import folder_of
+    from msagcn.training.tensors import load_tensors
 
     run = Path(run)
-    with safe_open(run / 'weights.safetensors', 'pt') as f:
-        header = f.metadata()
+    tensors, about = load_tensors(run / 'weights.safetensors', 'msagcn')
     to = BOX / 'precog.safetensors'
-    save_file(half(load_file(run / 'weights.safetensors')), to, header)
+    save_file(half(tensors), to, {'msagcn': json.dumps(about)})
     to.chmod(0o644)  # as other files of a package
     done = folder_of(run.name, run.parent.parent / 'reports').read()
     people = [n for n in range(1, 13) if n not in TESTED]

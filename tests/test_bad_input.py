@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from safetensors.numpy import save_file
 from msagcn import core
 from msagcn.cli import main
 from msagcn.core import MsagcnError
+from msagcn.data.clip_writer import save_clips
 from msagcn.data.clips import load_clips
 from msagcn.data.skeleton import NTU25, UCLA20
 from msagcn.feeds.streams import batch, store
@@ -343,9 +345,8 @@ def test_a_recorded_run_keeps_its_parameters(embedded, tmp_path, capfd):
 
 
 def test_data_without_a_test_part(embedded, tmp_path, capfd):
-    shutil.copytree(embedded / 'embedded', tmp_path / 'data/embedded')
-    manifest = tmp_path / 'data/embedded/manifest.json'
-    manifest.write_text(manifest.read_text().replace('"part": "test"', '"part": "train"'))
+    clips = load_clips(embedded / 'embedded')
+    save_clips(replace(clips, parts=['train'] * len(clips)), tmp_path / 'data/embedded')
     refused(
         capfd, 'train', '--no-notebook', *pairs(**TINY | places(tmp_path)), says=['no test clips']
     )

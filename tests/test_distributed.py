@@ -200,6 +200,7 @@ def test_a_checkpoint_without_a_later_field_is_resumed(embedded, tmp_path):
     history = fit(net(), s, CLIPS, plan, tmp_path / 'a')
     with safe_open(tmp_path / 'a', 'pt') as f:
         at = json.loads(f.metadata()['progress'])
+    del at['checksum']  # an earlier version wrote none
     for k in ('sync_bn', 'accumulate'):
         del at['plan'][k]
     save_file(load_file(tmp_path / 'a'), tmp_path / 'a', {'progress': json.dumps(at)})

@@ -9,24 +9,27 @@ from conftest import ROOT
 
 # from the bottom to the top; a package imports only from those that its line names, and from itself
 MAY_IMPORT = {
-    'core': '',
+    'locks': '',
+    'core': 'locks',
+    'writers': 'core locks',
+    'stopping': '',
     'former': '',
     'native': 'core',
-    'distributed': 'core',
-    'data': 'core',
+    'distributed': 'core stopping writers',
+    'data': 'core writers',
     'feeds': 'core native data',
     'models': 'core data.skeleton',
     'fast': 'core native distributed.ranks models',
-    'training': 'core native distributed.ranks data feeds models fast',
+    'training': 'core native stopping distributed.ranks data feeds models fast',
     'foreign': 'core data feeds models fast training',
-    'experiments': 'core native distributed data feeds models fast training foreign',
-    'report': 'core native distributed data feeds models fast training foreign experiments',
+    'experiments': 'core native writers stopping distributed data feeds models fast training foreign',
+    'report': 'core locks native distributed data feeds models fast training foreign experiments',
     'bench': 'core native distributed data feeds models fast training foreign experiments report',
     'verbs': 'core native distributed data feeds models fast training foreign experiments report bench',
     'grammar': 'core native distributed data feeds models fast training foreign experiments report '
     'bench verbs',
-    'cli': 'core native distributed data feeds models fast training foreign experiments report bench '
-    'verbs grammar',
+    'cli': 'core native stopping distributed data feeds models fast training foreign experiments report '
+    'bench verbs grammar',
     '__main__': 'cli',
 }
 

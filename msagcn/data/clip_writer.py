@@ -13,7 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from ..core import MsagcnError, atomic_write, content_hash, read_json
-from .clips import Clips, clips_from, equal_content, leaked, load_clips, shared_frames
+from msagcn.data.clips import (
+    Clips,
+    clips_from,
+    equal_content,
+    leaked,
+    load_clips,
+    manifest_checksum,
+    shared_frames,
+)
+from ..writers import hold, holding, release
 
 # %% ../../nbs/data/21_clip_writer.ipynb #b028c326
 _HEADER = 128
@@ -24,6 +33,11 @@ def _header(n: int, shape: tuple, dtype: np.dtype) -> bytes:
     text = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': {(n, *shape)}}}"
     magic = b'\x93NUMPY\x01\x00' + (_HEADER - 10).to_bytes(2, 'little')
     return magic + text.ljust(_HEADER - 11).encode() + b'\n'
+
+
+def _unfinished(folder: Path) -> tuple[Path, Path]:
+    "Where the frames and the journal of a preparation under way are."
+    return folder / '.frames.npy.part', folder / '.journal.part'
 
 
 _ROW = 'name', 'label', 'subject', 'part', 'frames', 'hash'
@@ -45,6 +59,7 @@ def _write_manifest(path, head: dict, rows: list[dict], notes: dict, frames, bef
         shared_frames=clips.shared[1],
     )
     head = head | content | notes
+    head['checksum'] = manifest_checksum(head | dict(clips=rows))
     with atomic_write(path) as p, open(p, 'w', encoding='utf-8') as f:
         f.write(json.dumps(head, indent=1, ensure_ascii=False)[:-2] + ',\n "clips": [\n')
         f.write(',\n'.join('  ' + json.dumps(r, ensure_ascii=False) for r in rows) + '\n ]\n}\n')
@@ -72,10 +87,12 @@ class ClipWriter:
         self._waiting = []  # lines that are not in the journal yet
         self._of, self._keep = of, of is not None
         self._head = json.dumps(dict(of=of, shape=self.shape, dtype=self.dtype.str)) + '\n'
-        self._part, self._log = self.folder / '.frames.npy.part', self.folder / '.journal.part'
+        self._part, self._log = _unfinished(self.folder)
+        hold(folder)
         try:
             self._open()
         except OSError as e:
+            release(folder)
             raise MsagcnError(f'{folder}: cannot write ({e.strerror or e})') from e
 
     def _open(self):
@@ -233,6 +250,13 @@ class ClipWriter:
         return self
 
     def __exit__(self, *_):
+        try:
+            self._give_up()
+        finally:
+            release(self.folder)
+
+    def _give_up(self) -> None:
+        "Close the files of a preparation that has not finished; keep what is worth it."
         if self._frames.closed:
             return
         try:
@@ -248,7 +272,8 @@ class ClipWriter:
 def is_prepared(folder, of) -> bool:
     """Whether a folder has the finished data set of a preparation with this `of`.
 
-    Shared frames, which earlier versions did not look for, are added to its manifest.
+    Shared frames, which earlier versions did not look for, are added to its manifest. What a killed
+    writer left beside it is removed.
     """
     path = Path(folder) / 'manifest.json'
     try:
@@ -258,9 +283,15 @@ def is_prepared(folder, of) -> bool:
     manifest = read_json(path)
     if manifest.get('of') != of:
         return False
-    if clips.shared is None:
-        head = {k: v for k, v in manifest.items() if k != 'clips'}
-        _write_manifest(path, head, manifest['clips'], {}, clips.frames)
+    unfinished = [p for p in _unfinished(Path(folder)) if p.exists()]
+    if clips.shared is not None and not unfinished:
+        return True
+    with holding(folder):
+        if clips.shared is None:
+            head = {k: v for k, v in manifest.items() if k != 'clips'}
+            _write_manifest(path, head, manifest['clips'], {}, clips.frames)
+        for p in unfinished:  # left by a writer that was killed
+            p.unlink(missing_ok=True)
     return True
 
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['place', 'meeting_point', 'world', 'start', 'finish', 'OfAllRanks', 'of_all_ranks', 'mean_over_ranks', 'gather',
-           'from_rank_0', 'average_gradients', 'batch_norm_over_ranks', 'SyncBatchNorm', 'synchronise']
+           'largest', 'from_rank_0', 'average_gradients', 'batch_norm_over_ranks', 'SyncBatchNorm', 'synchronise']
 
 # %% ../../nbs/distributed/10_ranks.ipynb #fd489100
 import os
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core import MsagcnError
+from ..stopping import end_with_parent
 
 # %% ../../nbs/distributed/10_ranks.ipynb #768c9679
 def place() -> tuple[int, int, int] | None:  # rank, number of ranks, rank within this machine
@@ -62,6 +63,7 @@ def start(
     own = place()
     if own is None:
         return device
+    end_with_parent()
     rank, size, local = own
     if device.type == 'cuda':
         device = _own_gpu(device, size, local)
@@ -137,6 +139,15 @@ def gather(obj) -> list:
     if len(out) > 1:
         dist.all_gather_object(out, obj)
     return out
+
+
+def largest(number: int) -> int:
+    "The largest of all ranks' numbers; on the host, whatever device they train on."
+    if world()[1] == 1:
+        return number
+    all_of_them = torch.tensor(number)
+    dist.all_reduce(all_of_them, dist.ReduceOp.MAX)
+    return int(all_of_them)
 
 
 def from_rank_0(model: nn.Module) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from .run import train
 from .train_parameters import TrainParameters, laid_over
 from .verify import ARITHMETIC, threads
 from ..feeds.feeds import fed_store
+from ..stopping import end_with_parent
 from ..training.baselines import flat_input, nearest
 from ..training.evaluate import Scores, align, fuse, load_scores
 from ..training.statistics import correct, people_interval
@@ -86,6 +87,7 @@ def _alone() -> None:
     "A process that trains: on one thread, and without a bar of its own."
     torch.set_num_threads(1)
     os.environ['MSAGCN_QUIET'] = '1'
+    end_with_parent()
 
 
 def train_all(runs: list[TrainParameters], processes: int) -> None:
@@ -108,6 +110,10 @@ def _at_once(runs: list[TrainParameters], processes: int) -> Iterator[dict]:
         try:
             for done in as_completed([pool.submit(train, r) for r in runs]):
                 yield done.result()
+        except KeyboardInterrupt:  # those that train write a checkpoint
+            for process in active_children():
+                process.terminate()
+            raise
         except BrokenProcessPool as e:
             raise MsagcnError(
                 'a process that trained died: too little memory, or a script without '

@@ -21,7 +21,7 @@ from .measures import Fitted, beside, measure, score, tested_part
 from .reading import as_arguments
 from .records import RunFolder
 from .results import write_data_note, write_results
-from .run_folder import open_run
+from .run_folder import close_run, open_run
 from .train_parameters import PLACES, TrainParameters
 from .weights import build_model, save_weights
 from ..feeds.feeds import FedStore, fed_store
@@ -32,6 +32,7 @@ from ..training.loop import fit
 # %% ../../nbs/experiments/20_run.ipynb #a0cd7e3e
 def train_in_processes(p: TrainParameters) -> None:
     "The whole run by several processes on this machine."
+    close_run(p.folder)  # the first of them holds it
     launch(torchrun_command(['train', *as_arguments(p)], p.nproc), p.folder.weights)
 
 
@@ -106,6 +107,7 @@ def finish_run(p: TrainParameters, clips: Clips, fitted: Fitted) -> dict:
     write_json(p.folder.metrics, metrics)
     write_results(p.reports_dir)
     save_weights(p.folder.weights, p, clips, fitted.model)  # the last file: the run is finished
+    close_run(p.folder)
     return metrics
 
 
@@ -141,11 +143,14 @@ def train(p: TrainParameters) -> dict:
     "One run from parameters to results; what an earlier call has done is not done again."
     clips = load_clips(Path(p.data_dir) / p.benchmark)
     start(pick_device(p.device))
-    if world()[0] == 0:
-        open_run(p, clips)
-    gather(None)  # the others wait for that
-    if p.nproc > 1 and not place() and not p.folder.finished:
-        train_in_processes(p)
-    if p.folder.finished:
-        return p.folder.read()
-    return finish_run(p, clips, fit_parts(p, clips))
+    try:
+        if world()[0] == 0:
+            open_run(p, clips)
+        gather(None)  # the others wait for that
+        if p.nproc > 1 and not place() and not p.folder.finished:
+            train_in_processes(p)
+        if p.folder.finished:
+            return p.folder.read()
+        return finish_run(p, clips, fit_parts(p, clips))
+    finally:
+        close_run(p.folder)

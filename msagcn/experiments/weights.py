@@ -6,14 +6,12 @@
 __all__ = ['new_model', 'build_model', 'save_weights', 'load_weights', 'check_kind', 'open_weights']
 
 # %% ../../nbs/experiments/15_weights.ipynb #d01c2993
-import json
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 
-from ..core import MsagcnError, atomic_write
+from ..core import MsagcnError
 from ..data.clips import Clips, load_clips
 from ..data.compare import difference, kind_of, lengths_of, uncompared
 from ..data.skeleton import Skeleton, skeleton_from
@@ -24,6 +22,7 @@ from .train_parameters import PLACES, TrainParameters
 from ..fast.lean import LEAN, exchange
 from ..models.msagcn import MSAGCN
 from ..models.msg3d import MSG3D
+from ..training.tensors import load_tensors, save_tensors
 
 # %% ../../nbs/experiments/15_weights.ipynb #6a5a5d2c
 def new_model(
@@ -86,27 +85,19 @@ def save_weights(path, p: TrainParameters, clips: Clips, model) -> None:
         centre=skeleton.centre,
         reading=clips.notes.get('reading', ''),
     )
-    tensors = {k: v.contiguous() for k, v in model.state_dict().items()}
-    with atomic_write(path) as part:
-        try:
-            save_file(tensors, part, {'msagcn': json.dumps(about)})
-        except SafetensorError as e:
-            raise MsagcnError(f'{path}: cannot write ({e})') from e
+    save_tensors(path, model.state_dict(), 'msagcn', about)
 
 
 def load_weights(path, device='cpu') -> tuple[torch.nn.Module, dict]:
     "A trained model of ours in eval mode, and what its file says about it."
     try:
-        if not Path(path).is_file():
-            raise MsagcnError(f'{path}: no such file')
-        with safe_open(path, 'pt') as f:
-            about = json.loads((f.metadata() or {})['msagcn'])
+        tensors, about = load_tensors(path, 'msagcn')
         C, T, V, M = about['shape']
         # parameters that were added later have their defaults
         p = TrainParameters.model_construct(**about['parameters'])
         model = new_model(p, len(about['classes']), skeleton_from(about['skeleton']), M, C)
-        model.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as e:
+        model.load_state_dict(tensors)
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as e:
         raise MsagcnError(
             f'{path}: not weights written by this package ({str(e).splitlines()[0]})'
         ) from e

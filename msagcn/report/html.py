@@ -19,6 +19,7 @@ import pandas as pd
 
 from ..core import MsagcnError, write_text
 from ..experiments.shipped import runner_files
+from ..locks import remove_leftovers, temporary
 
 # %% ../../nbs/report/20_html.ipynb #e9ca76a6
 def notebook_tool(name: str):
@@ -46,23 +47,28 @@ def execute(
 ) -> Path:  # `out`
     "Execute a notebook with parameters; a failing cell is a `MsagcnError` that names the copy."
     papermill, out = notebook_tool('papermill'), Path(out)
-    part = out.with_name(f'.{out.stem}.part.ipynb')
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        _run_papermill(notebook, part, parameters)
+        remove_leftovers(out)
+        with temporary(out, '.ipynb') as part:
+            _run_and_keep(notebook, part, parameters, out)
     except papermill.exceptions.PapermillExecutionError as e:
-        part.replace(out)
         raise MsagcnError(f'{out}: {_last_line(e)} (in cell {e.cell_index})') from e
     except (OSError, ValueError, RuntimeError, papermill.exceptions.PapermillException) as e:
         # RuntimeError: the kernel died
-        if part.exists():
-            part.replace(out)
         raise MsagcnError(f'{notebook}: not executed ({_last_line(e)})') from e
-    else:
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
     return out
+
+
+def _run_and_keep(notebook, part: Path, parameters: dict, out: Path) -> None:
+    "Execute into `part`, and give it its name, also where a cell has failed; not where it was stopped."
+    try:
+        _run_papermill(notebook, part, parameters)
+    except Exception:
+        if part.stat().st_size:
+            part.replace(out)
+        raise
+    part.replace(out)
 
 
 def _run_papermill(notebook, out, parameters: dict) -> None:
