@@ -3,11 +3,12 @@
 Numbers are those of Triton's interpreter, against PyTorch's own operations in float64; kernels compile for
 Hopper without spilling. Skips where Triton is not installed: pip install -e '.[gpu-tests]'"""
 
+import csv
 import json
 import sys
 
 import pytest
-from conftest import sh
+from conftest import ROOT, sh
 
 pytest.importorskip('triton', reason='triton is not installed: pip install -e ".[gpu-tests]"')
 
@@ -52,7 +53,9 @@ print(json.dumps(found))
 COUNTED = """
 import json
 from msagcn.bench.gpu_counts import count_step
-print(json.dumps([count_step('nw_ucla', n, 'bf16') for n in (4, 32)]))
+sizes = dict(msagcn=('nw_ucla', 8, 64), msg3d=('ntu', 8, 32))
+found = {m: [count_step(s, n, 'bf16', m) for n in batches] for m, (s, *batches) in sizes.items()}
+print(json.dumps(found))
 """
 
 
@@ -85,8 +88,25 @@ def test_kernels_compile_for_hopper_without_spilling(tmp_path):
     assert not wrong, wrong
 
 
+def committed(*step):
+    "The rows of a step (model, shape, batch) in reports/bench, by operation."
+    with open(ROOT / 'reports/bench/gpu_launches.csv') as f:
+        rows = [r for r in csv.DictReader(f) if (r['model'], r['shape'], r['batch']) == step]
+    return {r['operation']: r for r in rows}
+
+
 def test_a_step_starts_as_many_kernels_whatever_the_batch(tmp_path):
-    few, many = last_line(COUNTED, tmp_path)
-    assert {k: n for k, (n, _) in few.items()} == {k: n for k, (n, _) in many.items()}
-    assert sum(n for n, _ in many.values()) <= 1500
-    assert sum(b for _, b in few.values()) < sum(b for _, b in many.values())
+    most = dict(msagcn=('nw_ucla', '64', 1500), msg3d=('ntu', '32', 600))
+    for model, (few, many) in last_line(COUNTED, tmp_path).items():
+        assert {k: n for k, (n, _) in few.items()} == {k: n for k, (n, _) in many.items()}, model
+        assert sum(b for _, b in few.values()) < sum(b for _, b in many.values())
+        *step, launches = most[model]
+        kept = committed(model, *step)
+        assert int(kept.pop('all')['launches']) == sum(n for n, _ in many.values()) <= launches
+        stale = 'the table is of other kernels: python -m msagcn.bench.gpu_check --count'
+        assert {k: [int(r['launches']), int(r['bytes'])] for k, r in kept.items()} == many, stale
+
+
+def test_a_step_moves_at_most_five_times_the_least():
+    "MSA-GCN on NTU's shape, batch 128, in bfloat16, by the committed table."
+    assert 1 < float(committed('msagcn', 'ntu', '128')['all']['of_least']) <= 5
