@@ -202,7 +202,7 @@ class GpuBench:
         self.attempt('latency', case, act)
 
     def compiled(self, case: Case) -> None:
-        "A step of the readable network by `torch.compile`, in a process that has the time that is left."
+        "A step of the readable network by `torch.compile`, in a process with the time that is left."
 
         def act():
             call = f'print_compiled({case.shape!r}, {case.batch}, {case.kind!r})'
