@@ -21,7 +21,7 @@ from .experiments.values import as_text
 from .foreign.fuse_flags import fuse_from_flags, has_fuse_flags
 from .grammar import PREDICT_FLAGS, USE_FLAGS, VERBS, parser
 from .stopping import CODES, LAUNCHED, Stopped, end_with_parent, noticing
-from .verbs import run_notebooks, run_recipes, run_windows
+from .verbs import run_notebooks, run_recipes, run_trainings, run_windows
 
 # %% ../nbs/70_cli.ipynb #9ec2331b
 def checked(a, kind, names=USE_FLAGS, **more):
@@ -137,6 +137,8 @@ def act(a) -> None:
     if getattr(a, 'launcher', None) == 'slurm' and not _started_together():
         return _start_by_slurm(a, runs)
     options = {'notebooks': not a.no_notebook} if 'no_notebook' in a else {}
+    if a.verb == 'train':
+        return run_trainings(runs, **options)
     for p in runs:
         VERBS[a.verb][1](p, **options)
 

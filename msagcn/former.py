@@ -49,7 +49,6 @@ gpu_launch: fast.gpu_launch
 gpu_maps: fast.gpu_maps fast.gpu_edges fast.gpu_gate fast.gpu_mean
 gpu_mix: fast.gpu_products fast.gpu_mix
 gpu_norm: fast.gpu_norm fast.gpu_launch
-gpu_rows: fast.gpu_rows
 gpu_time: fast.gpu_conv fast.gpu_attend fast.gpu_join fast.gpu_branches
 graph: models.graph
 kinetics: data.kinetics

@@ -18,9 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .contenders import SHAPES
-from ..fast import gpu, gpu_launch, lean
+from ..fast import gpu, gpu_launch, lean, msg3d_gpu
 from ..models import msagcn as msagcn_model
 from ..models.msagcn import MSAGCN
+from ..models.msg3d import MSG3D
 
 # %% ../../nbs/bench/25_gpu_compile.ipynb #2f79a18e
 KINDS = dict(
@@ -55,7 +56,8 @@ def arithmetic(kind: str):
 def without_numbers(kind: torch.dtype):
     "Let models on the device `meta` work in a type, as under autocast."
     stand_ins = dict(working=lambda x: kind, full_precision=lambda x: contextlib.nullcontext())
-    places = [(m, n) for m in (lean, msagcn_model, gpu) for n in stand_ins if hasattr(m, n)]
+    modules = lean, msagcn_model, gpu, msg3d_gpu
+    places = [(m, n) for m in modules for n in stand_ins if hasattr(m, n)]
     kept = [getattr(m, n) for m, n in places]
     for m, n in places:
         setattr(m, n, stand_ins[n])
@@ -72,12 +74,17 @@ def network(shape: str, width: int = 80, frames: int | None = None) -> MSAGCN:
     return MSAGCN(classes, skeleton, frames or T, M, width=width, context='batch')
 
 
-def meta_step(shape: str, batch: int, width: int = 80) -> tuple[nn.Module, Tensor, Tensor]:
+def meta_step(
+    shape: str, batch: int, width: int = 80, model: str = 'msagcn'
+) -> tuple[nn.Module, Tensor, Tensor]:
     "The exchanged network, clips and classes on the device `meta`."
-    _, skeleton, T, M = SHAPES[shape]
-    model = gpu.apply(network(shape, width).to('meta').train())
+    classes, skeleton, T, M = SHAPES[shape]
+    if model == 'msg3d':
+        net = msg3d_gpu.nodes_first(MSG3D(classes, skeleton, T, M))
+    else:
+        net = gpu.apply(network(shape, width))
     x = torch.empty(batch, 3, T, skeleton.V, M, device='meta')
-    return model, x, torch.zeros(batch, dtype=torch.long, device='meta')
+    return net.to('meta').train(), x, torch.zeros(batch, dtype=torch.long, device='meta')
 
 
 def step_without_numbers(shape: str, batch: int, kind: torch.dtype, width: int = 80) -> None:

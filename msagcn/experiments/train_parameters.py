@@ -26,7 +26,7 @@ PARTS_OF = {
 }
 
 # parameters that do not change a result
-PLACES = {'data_dir', 'runs_dir', 'reports_dir', 'device', 'checkpoint_seconds'}
+PLACES = {'data_dir', 'runs_dir', 'reports_dir', 'device', 'checkpoint_seconds', 'together'}
 
 
 _USUAL = Plan()  # whose defaults are those of the parameters
@@ -169,6 +169,11 @@ class TrainParameters(Parameters):
         description='on a GPU: layers as they suit it, with kernels of this package where Triton is there',
     )
     device: Device = Field('auto', description='cpu, cuda, cuda:1, …; auto: a GPU if there is one')
+    together: Count = Field(
+        1,
+        validate_default=True,
+        description='of the runs that are asked for, how many train at once in one process, in turns',
+    )
     val_subjects: list[Count] = Field(
         [1], description='training clips of these are held out for choosing'
     )
@@ -251,6 +256,13 @@ class TrainParameters(Parameters):
         if info.data.get('model') == 'msagcn' and width and width % 40:
             raise ValueError(f'{width} is not a multiple of 40')
         return width
+
+    @field_validator('together')
+    @classmethod
+    def _in_one_process(cls, together, info):
+        if together > 1 and info.data.get('nproc', 1) > 1:
+            raise ValueError('runs that train together have one process, and nproc has several')
+        return together
 
     @field_validator('windows')
     @classmethod

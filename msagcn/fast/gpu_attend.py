@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .gpu_conv import branch_sizes
 from msagcn.fast.gpu_launch import (
+    channels,
     jit,
     launch,
     load_as,
@@ -169,7 +170,8 @@ def attend_frames(
     N, c = len(z), z.shape[1] // 5
     pools = z.new_empty(4, N, u.shape[2], dtype=wide_type(z))
     tensors, sizes = (z, bias, *linear, u, pools), (z.stride(0), u.stride(0), N, c)
-    launch(attend_forward, (N,), *tensors, *sizes, **_tiles(z, u, stride), **types(z))
+    moves = 2 * channels(z, c) + channels(u, c)
+    launch(attend_forward, (N,), *tensors, *sizes, **_tiles(z, u, stride), **types(z), moves=moves)
     return pools
 
 
@@ -188,7 +190,10 @@ def attend_frames_backward(
     dqk = z.new_empty(2, N, du.shape[2], dtype=dbias.dtype)
     tensors = du, z, bias, w, pools, dz, dqk, dbias
     sizes = du.stride(0), z.stride(0), dz.stride(0), N, c
-    launch(attend_backward, (N,), *tensors, *sizes, **_tiles(z, du, stride), **types(z))
+    moves = 2 * channels(z, c) + 2 * channels(du, c) + channels(dz, c)
+    launch(
+        attend_backward, (N,), *tensors, *sizes, **_tiles(z, du, stride), **types(z), moves=moves
+    )
     return dqk
 
 # %% ../../nbs/fast/53_gpu_attend.ipynb #047012d4
@@ -261,7 +266,8 @@ def gate_frames(
     N, c = len(z), z.shape[1] // 5
     pools, A = z.new_empty(3, N, u.shape[2], dtype=wide_type(z)), types(z)['A']
     tensors, sizes = (z, bias, *weights, u, pools), (z.stride(0), u.stride(0), N, c)
-    launch(frame_forward, (N,), *tensors, *sizes, **_tiles(z, u, stride), A=A)
+    moves = 2 * channels(z, c) + channels(u, c)
+    launch(frame_forward, (N,), *tensors, *sizes, **_tiles(z, u, stride), A=A, moves=moves)
     return pools
 
 
@@ -280,5 +286,6 @@ def gate_frames_backward(
     dw, A = z.new_empty(N, 3, dtype=dbias.dtype), types(z)['A']
     tensors = du, z, bias, w, pools, dz, dw, dbias
     sizes = du.stride(0), z.stride(0), dz.stride(0), N, c
-    launch(frame_backward, (N,), *tensors, *sizes, **_tiles(z, du, stride), A=A)
+    moves = 2 * channels(z, c) + 2 * channels(du, c) + channels(dz, c)
+    launch(frame_backward, (N,), *tensors, *sizes, **_tiles(z, du, stride), A=A, moves=moves)
     return dw

@@ -10,7 +10,17 @@ __all__ = ['conv_forward', 'conv_backward', 'branch_sizes', 'convolve', 'convolv
 import torch
 from torch import Tensor
 
-from .gpu_launch import cdiv, jit, launch, load_as, next_power_of_2, relu, tl, types
+from msagcn.fast.gpu_launch import (
+    cdiv,
+    channels,
+    jit,
+    launch,
+    load_as,
+    next_power_of_2,
+    relu,
+    tl,
+    types,
+)
 from .gpu_products import weight_sums
 
 # %% ../../nbs/fast/52_gpu_conv.ipynb #fdbbd04e
@@ -92,6 +102,7 @@ def convolve(z: Tensor, s3: Tensor, gated: list[Tensor], u: Tensor, stride: int)
     size, tile = branch_sizes(z, u, stride), _conv_sizes(c, z)
     tensors = z, s3, _tap_weights(gated, z), u
     sizes = z.stride(0), u.stride(0), c, 3 * c
+    tile |= dict(moves=channels(z, 2 * c) + channels(u, 4 * c))
     launch(conv_forward, (cdiv(L, tile['B']), N, 2), *tensors, *sizes, **size, **tile)
 
 
@@ -107,6 +118,7 @@ def convolve_backward(
     N, c, (T, V), TO = len(z), z.shape[1] // 5, z.shape[2:], du.shape[2]
     size, tile = branch_sizes(z, du, stride), _conv_sizes(c, z)
     tensors, sizes = (du, _tap_weights(gated, z), dx), (du.stride(0), dx.stride(0), c)
+    tile |= dict(moves=channels(du, 4 * c) + channels(dx, 2 * c))
     launch(conv_backward, (cdiv(T * V, tile['B']), N, 2), *tensors, *sizes, **size, **tile)
     parts = [
         weight_sums(
@@ -185,7 +197,8 @@ def most_of_three(z: Tensor, s3: Tensor, u: Tensor, stride: int) -> None:
     N, c, L = len(z), z.shape[1] // 5, u[0, 0].numel()
     size, B = branch_sizes(z, u, stride), min(1024, next_power_of_2(L))
     sizes = z.stride(0), u.stride(0), c, 3 * c
-    launch(most_forward, (N * c, cdiv(L, B)), z, s3, u, *sizes, **size, B=B, A=types(z)['A'])
+    size |= dict(B=B, A=types(z)['A'], moves=channels(z, c) + channels(u, c))
+    launch(most_forward, (N * c, cdiv(L, B)), z, s3, u, *sizes, **size)
 
 
 def most_of_three_backward(du: Tensor, z: Tensor, s3: Tensor, dx: Tensor, stride: int) -> None:
@@ -194,4 +207,6 @@ def most_of_three_backward(du: Tensor, z: Tensor, s3: Tensor, dx: Tensor, stride
     size, B = branch_sizes(z, du, stride), min(1024, next_power_of_2(L))
     sizes = du.stride(0), z.stride(0), dx.stride(0), c, 3 * c
     tensors = du, z, s3, dx
-    launch(most_backward, (N * c, cdiv(L, B)), *tensors, *sizes, **size, B=B, A=types(z)['A'])
+    moves = channels(du, c) + channels(z, c) + channels(dx, c)
+    size |= dict(B=B, A=types(z)['A'], moves=moves)
+    launch(most_backward, (N * c, cdiv(L, B)), *tensors, *sizes, **size)

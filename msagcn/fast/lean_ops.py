@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BUFFER', 'Pointwise', 'row_sums', 'pointwise', 'together', 'ChannelContext', 'channel_weights', 'Neighbours',
            'channels_of_classes', 'channel_classes', 'Aggregate', 'Buffers', 'clip_ranges', 'aggregate', 'gates',
-           'GatedNorm', 'gated_halves', 'MaxOfThree', 'max_of_three', 'ReluAddRelu', 'relu_add_relu']
+           'GatedNorm', 'gated_halves', 'MaxOfThree', 'max_of_three', 'ReluAddRelu', 'relu_add_relu', 'NoGradient']
 
 # %% ../../nbs/fast/14_lean_ops.ipynb #17aed870
 import math
@@ -318,3 +318,18 @@ class ReluAddRelu(torch.autograd.Function):
 def relu_add_relu(x: Tensor, r: Tensor) -> Tensor:
     "`relu(relu(x) + r)`, tensors of one shape."
     return ReluAddRelu.apply(x, r)
+
+# %% ../../nbs/fast/14_lean_ops.ipynb #1344892c
+class NoGradient(torch.autograd.Function):
+    "x, and zeros as the gradient of parameters without effect: biases that a BatchNorm takes away."
+
+    @staticmethod
+    def forward(ctx, x, *parameters):
+        ctx.like = [(p.shape, p.dtype) for p in parameters]
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, g):
+        counts = [shape.numel() for shape, _ in ctx.like]
+        zeros = g.new_zeros(sum(counts), dtype=ctx.like[0][1]).split(counts)
+        return g, *(z.view(shape) for z, (shape, _) in zip(zeros, ctx.like))

@@ -28,6 +28,7 @@ from .evaluate import predict, topk
 from .plan import Plan, epoch_order, learning_rate, rounds
 from .setup import keep_memory, make_optimiser, precision_context, suited
 from .steps import Steps, steps_of
+from .turns import pass_on
 
 # %% ../../nbs/training/20_loop.ipynb #f1bcde43
 FIRST = 8  # steps whose losses are kept
@@ -112,6 +113,7 @@ class _Training:
             rate = learning_rate(plan, position.epoch + step / self.steps_per_epoch)
             self.steps.take(step, rate)
             self._keep_first_loss(step)
+            pass_on()
             stopping = agreed()
             due = world()[0] == 0 and time.monotonic() - saved > self.seconds
             if stopping or due and step + 1 < complete:
