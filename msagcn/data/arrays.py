@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import MsagcnError, Progress
+from .claims import BROKEN_ARRAYS
 from .clip_writer import ClipWriter
 from .parts import class_names, clip_name, files_beside, parts_of_roles, whole_number
 from .pickles import restricted_load
@@ -98,15 +99,13 @@ LAYOUTS = {
     33: ('mediapipe33', 'xyz'),
 }
 _NTU = re.compile(r'S\d{3}C\d{3}P(\d{3})R\d{3}A(\d{3})')
-# what NumPy raises for files that are not arrays
-_BROKEN = (OSError, ValueError, EOFError, TypeError, SyntaxError, MemoryError)
 
 
 def open_array(path) -> np.ndarray:  # (N, C, T, V, M)
     "An array, checked, and mapped from its file."
     try:
         x = np.load(path, mmap_mode='r', allow_pickle=False)
-    except _BROKEN as e:
+    except BROKEN_ARRAYS as e:
         raise MsagcnError(f"{path}: not an array of numbers in NumPy's format ({e})") from e
     if not isinstance(x, np.ndarray) or x.ndim != 5 or 0 in x.shape or x.dtype.kind not in 'fiu':
         dtype, shape = getattr(x, 'dtype', 'no array'), getattr(x, 'shape', ())

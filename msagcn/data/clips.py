@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import MsagcnError, content_hash, read_json
+from .claims import BROKEN_ARRAYS
 from .overlap import frame_prints, overlaps
 
 # %% ../../nbs/data/13_clips.ipynb #8a309537
@@ -252,7 +253,7 @@ def _map_frames(folder) -> np.ndarray:
     "The frames, mapped from their file; changes to them stay in memory."
     try:
         return np.load(folder / 'frames.npy', mmap_mode='c')
-    except (OSError, ValueError, EOFError) as e:
+    except BROKEN_ARRAYS as e:
         why = f'cannot read ({e})'
         if (folder / 'clips.safetensors').exists():
             why = 'not there; the data are in the form of an earlier version'

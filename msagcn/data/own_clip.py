@@ -7,17 +7,18 @@ __all__ = ['csv_rows', 'unit_xy', 'read_coordinates', 'read_filled', 'read_clip_
 
 # %% ../../nbs/data/26_own_clip.ipynb #b1207b14
 import csv
+import os
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from ..core import MsagcnError, reading
+from .claims import BROKEN_ARRAYS, Arrays, read_array
 from .detections import in_slots
 from .estimators import read_people
 from .missing import Missing, Reading, fill, in_order, with_nan
 from .own_description import plain_name
-from .raw_files import BROKEN_ARRAYS
 from .skeleton import Skeleton
 
 # %% ../../nbs/data/26_own_clip.ipynb #5fdfef1d
@@ -31,15 +32,16 @@ def _first_persons(x, persons: int):  # (T, any number, V, C) -> (T, persons, V,
 def _load_array(path) -> np.ndarray:
     "The array of a .npy file, or the only one of an .npz."
     try:
-        x = np.load(path, allow_pickle=False)
-        if isinstance(x, np.ndarray):
-            return x
-        with x as arrays:
+        with open(path, 'rb') as f:
+            if f.read(2) != b'PK':
+                f.seek(0)
+                return read_array(f, os.fstat(f.fileno()).st_size)
+        with Arrays(path) as arrays:
             if len(arrays.files) != 1:
                 names = ', '.join(arrays.files)
                 raise MsagcnError(f'{path}: one array is wanted, not {len(arrays.files)} ({names})')
             return arrays[arrays.files[0]]
-    except (*BROKEN_ARRAYS, MemoryError) as e:
+    except BROKEN_ARRAYS as e:
         raise MsagcnError(
             f"{path}: not an array of numbers in NumPy's format; "
             f'pickled objects are never opened ({e})'
