@@ -240,7 +240,7 @@ def pick_device(
         name = 'cuda' if torch.cuda.is_available() else 'cpu'
     try:
         device = torch.device(name)
-    except RuntimeError:
+    except (RuntimeError, ValueError, OverflowError):
         raise _no_device(name) from None
     if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
         raise MsagcnError(

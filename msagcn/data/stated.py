@@ -82,10 +82,11 @@ def checked(
     kind,  # a class of `Stated`, or a type
     value,  # what was read
     path,  # the file
+    field: str | None = None,  # what of it
     strict: bool = True,  # False: of text, as in a table, numbers are read
 ):
     "The value in its type; a `MsagcnError` names the file and the first thing that is wrong."
     try:
         return _adapter(kind, strict).validate_python(value)
     except ValidationError as e:
-        raise MsagcnError(in_words(e.errors(include_url=False)[0]), path) from None
+        raise MsagcnError(in_words(e.errors(include_url=False)[0]), path, field) from None

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from ..core import MsagcnError, check_keys, reading
 from ..data.stated import wanted
+from ..data.yaml_nodes import Bounded
 from .values import as_text, read_value
 
 # %% ../../nbs/experiments/06_reading.ipynb #248dc672
@@ -179,7 +180,7 @@ def work_at_root() -> Path:
     return root
 
 # %% ../../nbs/experiments/06_reading.ipynb #c1a70b10
-class _AsWritten(yaml.SafeLoader):
+class _AsWritten(Bounded):
     "YAML whose scalars are text, unless tagged; `<<` still takes in another mapping."
 
     yaml_implicit_resolvers = {}

@@ -13,12 +13,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from ..core import MsagcnError, atomic_write
+from ..core import MsagcnError, atomic_write, reading
 from ..data.clips import Clips, load_clips
-from ..data.compare import difference, kind_of, lengths_of, uncompared
+from ..data.compare import Kind, difference, kind_of, lengths_of, uncompared
+from ..data.missing import reading_from
 from ..data.skeleton import Skeleton, skeleton_from
-from .checkpoints import load_foreign
+from ..data.stated import checked
+from .checkpoints import check_finite, load_foreign
+from .names import FEEDS
 from .parameters import UseParameters
+from .reading import read_parameters
 from .run_names import weights_file
 from .train_parameters import PLACES, TrainParameters
 from ..fast.lean import LEAN, exchange
@@ -26,10 +30,19 @@ from ..models.msagcn import MSAGCN
 from ..models.msg3d import MSG3D
 
 # %% ../../nbs/experiments/15_weights.ipynb #6a5a5d2c
+_WIDTHS = dict(msagcn=80, msg3d=96)  # where none is given
+_MOST_NODES = 3000
+
+
 def new_model(
     p: TrainParameters, classes: int, skeleton: Skeleton, M: int, C: int
 ) -> torch.nn.Module:
     "A fresh model by its parameters."
+    if (joints := max(p.windows, default=1) * skeleton.V) > _MOST_NODES:
+        raise MsagcnError(
+            f'windows: {p.windows} of {skeleton.V} joints are a graph of {joints} nodes, '
+            f'more than {_MOST_NODES}'
+        )
     if p.model == 'msagcn':
         model = MSAGCN(
             classes,
@@ -37,7 +50,7 @@ def new_model(
             p.frames,
             M=M,
             in_channels=C,
-            width=p.width or 80,
+            width=p.width or _WIDTHS['msagcn'],
             topology=p.topology,
             context=p.context,
             seed=p.seed,
@@ -56,7 +69,7 @@ def new_model(
         p.frames,
         M=M,
         in_channels=C,
-        width=p.width or 96,
+        width=p.width or _WIDTHS['msg3d'],
         normalize=p.normalize,
         scales=p.scales,
         window_scales=p.window_scales,
@@ -101,16 +114,41 @@ def load_weights(path, device='cpu') -> tuple[torch.nn.Module, dict]:
             raise MsagcnError(f'{path}: no such file')
         with safe_open(path, 'pt') as f:
             about = json.loads((f.metadata() or {})['msagcn'])
+            last = f.get_slice('classify.weight').get_shape()
+        p, skeleton = _stated(path, about, last)
         C, T, V, M = about['shape']
-        # parameters that were added later have their defaults
-        p = TrainParameters.model_construct(**about['parameters'])
-        model = new_model(p, len(about['classes']), skeleton_from(about['skeleton']), M, C)
+        model = new_model(p, len(about['classes']), skeleton, M, C)
         model.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as e:
-        raise MsagcnError(
-            f'{path}: not weights written by this package ({str(e).splitlines()[0]})'
-        ) from e
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as e:
+        why = (str(e) or type(e).__name__).splitlines()[0]
+        raise MsagcnError(f'{path}: not weights written by this package ({why})') from e
+    check_finite(path, model)
     return model.to(device).eval(), dict(bodies=M) | about
+
+
+def _stated(path, about: dict, last: list[int]) -> tuple[TrainParameters, Skeleton]:
+    "The parameters and the skeleton in the head of weights, checked before a model is made of them."
+    checked(Kind, about, path)
+    known = {k: v for k, v in about['parameters'].items() if k in TrainParameters.model_fields}
+    with reading(path):
+        p = read_parameters(TrainParameters, dict(benchmark='', stream='', frames='') | known)
+        skeleton = skeleton_from(about['skeleton'])
+        if about.get('reading'):
+            reading_from(about['reading'])
+    if about['feed'] not in FEEDS:
+        raise MsagcnError(f'{about["feed"]!r} is not one of {", ".join(FEEDS)}', path, 'feed')
+    C, T, V, M = about['shape']
+    if (C, T, V) != (len(about['channels']), p.frames, skeleton.V) or M > 100:
+        raise MsagcnError(
+            f'{about["shape"]}, of {p.frames} frames, {skeleton.V} joints and channels '
+            f'{about["channels"]}',
+            path,
+            'shape',
+        )
+    wanted = [len(about['classes']), 4 * (p.width or _WIDTHS[p.model])]
+    if last != wanted:
+        raise MsagcnError(f'the last layer is {last}, its head says {wanted}', path)
+    return p, skeleton
 
 # %% ../../nbs/experiments/15_weights.ipynb #39dfa7d0
 def check_kind(path, model, about: dict, clips: Clips) -> list[str]:
