@@ -58,7 +58,7 @@ for _ in range(300):
     DEEP = [DEEP]
 MANY = ['x']
 for _ in range(40):
-    MANY = [MANY] * 2
+    MANY = [MANY, MANY]
 ODD = [
     *(None, True, '', 'x', '=1+1', 'a\nb', '\ud800', '\0', 'nan', '../..', 'x' * 300, 'ü', '日本'),
     *(
@@ -98,8 +98,10 @@ WORDS = [
 
 
 def nodes(x, path=()):
-    "The paths of all values in containers."
+    "The paths of all values in containers, but for what is repeated or nested without end."
     yield path
+    if len(path) > 9:
+        return
     inside = x.items() if isinstance(x, dict) else enumerate(x) if isinstance(x, list) else ()
     for k, v in inside:
         yield from nodes(v, (*path, k))
@@ -117,7 +119,7 @@ def changed(x, rng, odd=ODD):
             holder = holder[k]
         how = rng.random()
         if how < 0.7:
-            holder[path[-1]] = copy.deepcopy(rng.choice(odd))
+            holder[path[-1]] = copy.deepcopy(rng.choice(odd))  # its own, to be changed again
         elif how < 0.85:
             del holder[path[-1]]
         elif isinstance(holder, list):
@@ -449,7 +451,7 @@ class Project:
                 read_progress,
             ),
             'checkpoint of PyTorch': (3, 'x.pt', state.getvalue(), raw, read_state),
-            'NW-UCLA zip': (2, 'z.zip', zip_.getvalue(), zipped, read_nw_ucla),
+            'NW-UCLA zip': (1, 'z.zip', zip_.getvalue(), zipped, read_nw_ucla),
             'CTR-GCN npz': (3, 'NTU60_CS.npz', ctr.getvalue(), arrays, lambda f: read_npz(f, 'x')),
             'MS-G3D array': (2, 'train_data_joint.npy', npy.getvalue(), raw, open_array),
             'MS-G3D labels': (

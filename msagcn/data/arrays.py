@@ -15,7 +15,14 @@ import numpy as np
 from ..core import MsagcnError, Progress
 from .claims import BROKEN_ARRAYS
 from .clip_writer import ClipWriter
-from .parts import class_names, clip_name, files_beside, parts_of_roles, whole_number
+from msagcn.data.parts import (
+    class_names,
+    clip_name,
+    files_beside,
+    is_flat,
+    parts_of_roles,
+    whole_number,
+)
 from .pickles import restricted_load
 
 # %% ../../nbs/data/27_arrays.ipynb #1968cdd3
@@ -132,7 +139,7 @@ def _scored(x) -> bool:
 def read_pair(path, n: int) -> tuple[list[str], list[int]]:
     "Names and labels of n clips, checked: each name once, labels from 0, for NTU as the names say."
     pair = restricted_load(path)
-    if not isinstance(pair, (list, tuple)) or len(pair) != 2 or any(np.ndim(x) != 1 for x in pair):
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(map(is_flat, pair)):
         raise MsagcnError(f'{path}: not a pair of names and labels')
     if len(pair[0]) != n or len(pair[1]) != n:
         raise MsagcnError(

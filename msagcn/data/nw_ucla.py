@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ..core import MsagcnError, Progress, atomic_write, content_hash
+from ..core import MsagcnError, Progress, atomic_write, content_hash, reading
 from .claims import BROKEN_ARRAYS, open_zip
 from .clips import Clips
 from .skeleton import UCLA20
@@ -90,7 +90,8 @@ def parse_clip(
         )
     if not named:
         return x[:, None]
-    label = parse_name(_stem(path))[0]
+    with reading(path):
+        label = parse_name(_stem(path))[0]
     if 'label' in clip and clip['label'] != label + 1:
         raise MsagcnError(f'{path}: label {clip["label"]} where the name says {label + 1}')
     return x[:, None]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import MsagcnError, reading
-from .claims import BROKEN_ARRAYS, Arrays, read_array
+from .claims import ARRAY, BROKEN_ARRAYS, PACKED, Arrays, check_claim, read_array
 from .detections import in_slots
 from .estimators import read_people
 from .missing import Missing, Reading, fill, in_order, with_nan
@@ -112,6 +112,9 @@ def _from_csv(path, skeleton, channels, persons):
 # %% ../../nbs/data/26_own_clip.ipynb #4894cddd
 def _from_people(path, skeleton, channels, persons, image=None, counts=None):
     T, people = read_people(path, skeleton, channels, image)
+    files = path.rglob('*') if path.is_dir() else [path]
+    there = sum(f.stat().st_size for f in files)
+    check_claim(8 * T * persons * skeleton.V * len(channels), there, path, PACKED, ARRAY // 2)
     x, counted = in_slots(T, people, persons, skeleton.V, channels, image)
     if counts is not None:
         counts.update(counted)

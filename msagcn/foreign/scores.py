@@ -14,6 +14,7 @@ import torch
 
 from ..core import MsagcnError, read_json, reading
 from ..data.claims import BROKEN_ARRAYS, Arrays
+from ..data.parts import is_flat
 from ..data.pickles import restricted_load
 from ..training.evaluate import Scores, load_scores
 
@@ -63,7 +64,10 @@ def _row(x, source) -> np.ndarray:  # (classes,) float64
 
 def _label(x, source) -> int:
     "One sample's label."
-    x = np.asarray(x, dtype=None if np.ndim(x) < 2 else object).reshape(-1)
+    try:
+        x = np.asarray(x).reshape(-1)
+    except (TypeError, ValueError):
+        x = np.zeros(0)
     if x.dtype.kind not in 'iu' or len(x) != 1 or x[0] > np.iinfo(np.int32).max:
         raise MsagcnError(f'{source}: a label is not one whole number')
     return int(x[0])
@@ -127,7 +131,7 @@ def read_labels(path) -> tuple[list[str], np.ndarray]:  # names (or numbers), la
         keys, labels = x
         if len(keys) != len(labels):
             raise MsagcnError(f'{path}: {len(keys)} names, but {len(labels)} labels')
-    elif isinstance(x, dict) and x and all(np.ndim(v) == 0 for v in x.values()):
+    elif isinstance(x, dict) and x and is_flat(list(x.values())):
         keys, labels = list(x), list(x.values())
     else:
         s = read_scores(path)
@@ -153,12 +157,7 @@ def _is_pair(x) -> bool:
     "Whether an object is ST-GCN's pair of names and labels."
     if not isinstance(x, (list, tuple)) or len(x) != 2:
         return False
-    return all(map(_is_flat, x))
-
-
-def _is_flat(x) -> bool:
-    "Whether an object is a list of single values."
-    return isinstance(x, (list, tuple, np.ndarray)) and all(np.ndim(v) == 0 for v in x)
+    return all(map(is_flat, x))
 
 
 def _npz_labels(path):

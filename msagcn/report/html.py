@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..core import MsagcnError, write_text
+from ..core import MsagcnError, atomic_write, write_text
 from ..experiments.shipped import runner_files
 
 # %% ../../nbs/report/20_html.ipynb #e9ca76a6
@@ -47,8 +47,9 @@ def execute(
     "Execute a notebook with parameters; a failing cell is a `MsagcnError` that names the copy."
     papermill, out = notebook_tool('papermill'), Path(out)
     part = out.with_name(f'.{out.stem}.part.ipynb')
+    with atomic_write(part) as probe:  # an error now, not after an hour
+        probe.touch()
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         _run_papermill(notebook, part, parameters)
     except papermill.exceptions.PapermillExecutionError as e:
         part.replace(out)
