@@ -60,10 +60,11 @@ WANTED = {
 
 def wanted(problem: dict) -> str:  # one of pydantic's problems
     "What is wanted, with the limits of the type."
-    text = WANTED.get(problem['type'], problem['msg'][:1].lower() + problem['msg'][1:])
+    if problem['type'] not in WANTED:
+        return problem['msg'][:1].lower() + problem['msg'][1:]
     limits = problem.get('ctx', {}).items()
     shown = {k: f'{v:g}' if isinstance(v, float) else v for k, v in limits}
-    return text.format(**shown)
+    return WANTED[problem['type']].format(**shown)
 
 
 def in_words(problem: dict) -> str:

@@ -131,7 +131,7 @@ class _Training:
         bad = first_not_finite(self.steps.losses)
         if bad is None and all_finite(self._state()):
             return
-        what = 'the loss is' if bad is not None else 'the weights are'
+        what = 'the loss is' if bad is not None else 'weights are beyond all measure or'
         step = self.position.step - 1 if bad is None else bad
         batch = self.steps.batch_of(step)
         clips, passes = self.steps.clips[batch], self.steps.passes[batch]
