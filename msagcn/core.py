@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # %% auto #0
-__all__ = ['BOX', 'MsagcnError', 'reading', 'atomic_write', 'write_text', 'write_json', 'read_json', 'check_keys', 'content_hash',
-           'keyed_bits', 'keyed_uniform', 'keyed_integers', 'seeded_generator', 'seeded', 'pick_device', 'machine',
-           'arithmetic', 'in_notebook', 'Progress']
+__all__ = ['BOX', 'MsagcnError', 'one_line', 'reading', 'atomic_write', 'write_text', 'write_json', 'read_json', 'check_keys',
+           'content_hash', 'keyed_bits', 'keyed_uniform', 'keyed_integers', 'seeded_generator', 'seeded', 'pick_device',
+           'machine', 'arithmetic', 'in_notebook', 'Progress']
 
 # %% ../nbs/00_core.ipynb #66b41ab1
 BOX = Path(msagcn.__file__).with_name('data_box')  # data and weights that come with the package
@@ -44,7 +45,17 @@ class MsagcnError(Exception):
     ):
         self.cause, self.path, self.field = str(cause), path, field
         where = [str(x) for x in (path, field) if x is not None]
-        super().__init__(': '.join([*where, self.cause]))
+        super().__init__(one_line(': '.join([*where, self.cause])))
+
+
+_UNSEEN = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
+_LONGEST = 2000  # characters of a message
+
+
+def one_line(text: str) -> str:
+    "Text as one line that any terminal shows: escapes for control characters, and not without end."
+    shown = _UNSEEN.sub(lambda m: m[0].encode('unicode_escape').decode(), text)
+    return shown if len(shown) <= _LONGEST else f'{shown[:_LONGEST]} …'
 
 
 @contextmanager
@@ -102,8 +113,12 @@ def write_json(path, obj) -> Path:
 
 def read_json(path):
     "Read a JSON file; raises `MsagcnError` if it is missing or not JSON."
-    with reading(path, 'JSON', ValueError):
-        return json.loads(Path(path).read_text(encoding='utf-8'))
+    with reading(path, 'JSON', ValueError, RecursionError):
+        text = Path(path).read_text(encoding='utf-8')
+        found = json.loads(text)
+        if '\\ud' in text.lower():  # half a character, which no file could take up again
+            json.dumps(found, ensure_ascii=False).encode()
+        return found
 
 # %% ../nbs/00_core.ipynb #c0a3e512
 def check_keys(
@@ -225,7 +240,7 @@ def pick_device(
         name = 'cuda' if torch.cuda.is_available() else 'cpu'
     try:
         device = torch.device(name)
-    except RuntimeError:
+    except (RuntimeError, ValueError, OverflowError):
         raise _no_device(name) from None
     if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
         raise MsagcnError(

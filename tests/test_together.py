@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 
 import pandas as pd
-import pytest
 from conftest import pairs
 from safetensors.torch import load_file
 from test_bad_input import refused
@@ -98,17 +97,24 @@ def test_what_cannot_train_together(tmp_path, embedded, capfd):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_interruption_ends_all():
-    "Each at its next turn, and the work that has not begun does not begin."
-    begun = []
+def test_a_signal_ends_all_after_a_checkpoint(tmp_path, embedded, monkeypatch, capfd):
+    "Each after its next step; the run that has not begun does not begin; the same call goes on."
+    seeds, steps, keep_first_loss = dict(seed='1,2,3'), [], loop._Training._keep_first_loss
+    assert main(command(tmp_path / 'alone', embedded, **seeds)) == 0
 
-    def work(i):
-        begun.append(i)
-        if i == 1:
-            os.kill(os.getpid(), signal.SIGINT)
-        while True:
-            pass_on()
+    def interrupted(self, step):
+        keep_first_loss(self, step)
+        steps.append(self.plan.seed)
+        if len(steps) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(KeyboardInterrupt):
-        in_turns([lambda i=i: work(i) for i in range(3)], 2)
-    assert begun == [0, 1] and threading.active_count() == 1
+    words = command(tmp_path / 'together', embedded, **seeds, together=2)
+    with monkeypatch.context() as m:
+        m.setattr(loop._Training, '_keep_first_loss', interrupted)
+        assert main(words) == 143
+    assert 'stopped by SIGTERM in epoch 1 after step' in capfd.readouterr().err
+    assert set(steps) == {1, 2} and len(steps) <= 4 and threading.active_count() == 1
+    assert len(list((tmp_path / 'together').rglob('fit.safetensors'))) == 2
+    assert main(words) == 0
+    alone, together = left(tmp_path / 'alone'), left(tmp_path / 'together')
+    assert [f for f in alone if alone[f] != together.get(f)] == []

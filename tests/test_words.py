@@ -426,7 +426,7 @@ FILES = {
     'a date': ('epochs: 2024-06-01\n', 'epochs: '),
     'a list of lists': ('windows: [[3]]\n', 'windows'),
     'tagged': ('recipe: !!float 1e3\n', 'recipe: '),
-    'itself': ('windows: &a [*a]\n', 'windows'),
+    'itself': ('windows: &a [*a]\n', 'line 1: contains itself'),
     'a set': ('windows: !!set {3}\n', 'windows'),
 }
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from .parameters import BenchParameters
 from ..core import MsagcnError, pick_device, write_text
+from ..experiments.rows import as_csv
 
 # %% ../../nbs/bench/16_table.ipynb #b3b2ebde
 KEY = ['task', 'model', 'shape', 'batch', 'precision', 'device', 'against']
@@ -75,7 +76,7 @@ def read_rows(path, columns: list = COLUMNS) -> pd.DataFrame:
 
 
 def write_rows(path, table: pd.DataFrame) -> None:
-    write_text(path, table.to_csv(index=False, lineterminator='\n'))
+    write_text(path, as_csv(table))
 
 
 def keep_rows(path, rows: list[dict], key: list = KEY, columns: list = COLUMNS) -> pd.DataFrame:

@@ -13,8 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from ..core import MsagcnError, Progress
+from .claims import BROKEN_ARRAYS
 from .clip_writer import ClipWriter
-from .parts import class_names, clip_name, files_beside, parts_of_roles, whole_number
+from msagcn.data.parts import (
+    class_names,
+    clip_name,
+    files_beside,
+    is_flat,
+    parts_of_roles,
+    whole_number,
+)
 from .pickles import restricted_load
 
 # %% ../../nbs/data/27_arrays.ipynb #1968cdd3
@@ -98,15 +106,13 @@ LAYOUTS = {
     33: ('mediapipe33', 'xyz'),
 }
 _NTU = re.compile(r'S\d{3}C\d{3}P(\d{3})R\d{3}A(\d{3})')
-# what NumPy raises for files that are not arrays
-_BROKEN = (OSError, ValueError, EOFError, TypeError, SyntaxError, MemoryError)
 
 
 def open_array(path) -> np.ndarray:  # (N, C, T, V, M)
     "An array, checked, and mapped from its file."
     try:
         x = np.load(path, mmap_mode='r', allow_pickle=False)
-    except _BROKEN as e:
+    except BROKEN_ARRAYS as e:
         raise MsagcnError(f"{path}: not an array of numbers in NumPy's format ({e})") from e
     if not isinstance(x, np.ndarray) or x.ndim != 5 or 0 in x.shape or x.dtype.kind not in 'fiu':
         dtype, shape = getattr(x, 'dtype', 'no array'), getattr(x, 'shape', ())
@@ -133,7 +139,7 @@ def _scored(x) -> bool:
 def read_pair(path, n: int) -> tuple[list[str], list[int]]:
     "Names and labels of n clips, checked: each name once, labels from 0, for NTU as the names say."
     pair = restricted_load(path)
-    if not isinstance(pair, (list, tuple)) or len(pair) != 2 or any(np.ndim(x) != 1 for x in pair):
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(map(is_flat, pair)):
         raise MsagcnError(f'{path}: not a pair of names and labels')
     if len(pair[0]) != n or len(pair[1]) != n:
         raise MsagcnError(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['UNCHECKED', 'Clips', 'Growing', 'equal_content', 'shared_frames', 'named_overlaps', 'leaked', 'people', 'views',
-           'split', 'clips_from', 'load_clips', 'manifest_checksum']
+           'split', 'read_manifest', 'clips_from', 'load_clips', 'manifest_checksum']
 
 # %% ../../nbs/data/13_clips.ipynb #9b164b15
 import json
@@ -12,13 +12,19 @@ import mmap
 import os
 import re
 import shlex
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field, PositiveFloat
 
-from ..core import MsagcnError, content_hash, read_json
+from ..core import MsagcnError, content_hash, read_json, reading
+from .claims import BROKEN_ARRAYS
 from .overlap import frame_prints, overlaps
+from .skeleton import skeleton_from
+from .stated import Stated, checked
 
 # %% ../../nbs/data/13_clips.ipynb #8a309537
 @dataclass(kw_only=True)
@@ -191,6 +197,54 @@ _HEAD = (
 UNCHECKED = 'MSAGCN_UNCHECKED'  # a variable of the environment; with it nothing is compared
 
 
+_Name = Annotated[str, Field(min_length=1)]
+
+
+class _Manifest(Stated):
+    "What a manifest says of the whole set."
+
+    benchmark: _Name
+    skeleton: str | dict
+    classes: Annotated[list[_Name], Field(min_length=1)]
+    channels: Literal['xyz', 'xy', 'xys']
+    feed: _Name
+    image: Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)] | None
+    data_hash: _Name
+    leaked: list[str]
+    equal_content: list[list[str]] = []
+    shared_frames: list[Annotated[list[str | int], Field(min_length=3, max_length=3)]] = []
+    clips: list[dict]
+
+
+_OF_A_CLIP = dict(
+    name=_Name,
+    label=Annotated[int, Field(ge=0)],
+    subject=Annotated[int, Field(ge=0, lt=2**62)],
+    part=Literal['train', 'val', 'test'],
+    frames=Annotated[int, Field(ge=1, lt=2**40)],
+    hash=_Name,
+)
+
+
+def read_manifest(path) -> dict:
+    "The manifest of a data set, checked."
+    manifest = read_json(path)
+    checked(_Manifest, manifest, path)
+    rows, classes = manifest['clips'], manifest['classes']
+    for key, kind in _OF_A_CLIP.items():
+        checked(list[kind], [r.get(key) for r in rows], path, key)
+    with reading(path):
+        skeleton_from(manifest['skeleton'])
+    for what, names in (('clips', [r['name'] for r in rows]), ('classes', classes)):
+        if len(set(names)) < len(names):
+            twice = next(n for n, times in Counter(names).items() if times > 1)
+            raise MsagcnError(f'{twice!r} is there twice', path, what)
+    top = max((r['label'] for r in rows), default=0)
+    if top >= len(classes):
+        raise MsagcnError(f'{top}, of {len(classes)} classes', path, 'label')
+    return manifest
+
+
 def clips_from(
     head: dict,  # the manifest
     rows: list[dict],  # its list of clips
@@ -236,10 +290,13 @@ def load_clips(folder) -> Clips:
             f'{folder}: no prepared data here (no {folder.absolute()}/manifest.json); '
             f'first run {shlex.join(command)}'
         )
-    manifest = read_json(folder / 'manifest.json')
+    manifest = read_manifest(folder / 'manifest.json')
     frames = _map_frames(folder, 'c')
     try:
         clips = clips_from(manifest, manifest['clips'], frames)
+        wanted = skeleton_from(clips.skeleton).V, len(clips.channels)
+        if frames.shape[2:] != wanted or frames.dtype.kind != 'f':
+            raise ValueError(f'{frames.dtype} of {frames.shape}, not of {wanted} in each frame')
         if frames.ndim != 4 or len(frames) != clips.lengths.sum():
             raise ValueError(f'{frames.shape} for {clips.lengths.sum()} frames')
         if (folder / 'frames.npy').stat().st_size != frames.offset + frames.nbytes:
@@ -258,7 +315,7 @@ def _map_frames(folder, mode: str) -> np.ndarray:  # 'c': changes to them stay i
     "The frames, mapped from their file."
     try:
         return np.load(folder / 'frames.npy', mmap_mode=mode)
-    except (OSError, ValueError, EOFError) as e:
+    except BROKEN_ARRAYS as e:
         why = f'cannot read ({e})'
         if (folder / 'clips.safetensors').exists():
             why = 'not there; the data are in the form of an earlier version'

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from ..core import MsagcnError, Progress, atomic_write, content_hash
+from .claims import ARRAY, BROKEN_ARRAYS, array_header, open_zip
 from .clips import Clips, Growing
-from .raw_files import BROKEN_ARRAYS
 from .skeleton import NTU25
 
 # %% ../../nbs/data/28_ctr_gcn.ipynb #6609f0cc
@@ -24,13 +24,10 @@ _WIDTH = 2 * NTU25.V * 3
 @contextmanager
 def _array(path, archive, key):
     "The opened data of one array, its shape and its dtype."
-    readers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
     try:
-        with archive.open(f'{key}.npy') as f:
-            shape, by_column, dtype = readers[np.lib.format.read_magic(f)](f)
+        info = archive.getinfo(f'{key}.npy')
+        with archive.open(info) as f:
+            shape, by_column, dtype = array_header(f, info.file_size)
             if dtype.kind not in 'fiub':
                 raise ValueError(f'an array of {dtype}; pickled objects are never opened')
             if by_column and len(shape) > 1:
@@ -100,15 +97,6 @@ def _frames(path, archive, key, rows: Growing, block: int) -> list[int]:
     return lengths
 
 # %% ../../nbs/data/28_ctr_gcn.ipynb #5047e32d
-def _open_archive(path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except FileNotFoundError:
-        raise MsagcnError(f'{path}: no such file') from None
-    except BROKEN_ARRAYS as e:
-        raise MsagcnError(f'{path}: not an .npz archive ({e})') from e
-
-
 def _check_arrays(path, archive):
     existing = {n.removesuffix('.npy') for n in archive.namelist()}
     missing = [k for k in ('x_train', 'y_train', 'x_test', 'y_test') if k not in existing]
@@ -127,7 +115,7 @@ def read_npz(
     "Read and check CTR-GCN's arrays; a body that is absent is all zeros."
     path = Path(path)
     rows, lengths, labels, names, parts, sizes = Growing((_WIDTH,)), [], [], [], [], set()
-    with _open_archive(path) as archive:
+    with open_zip(path, ARRAY) as archive:
         _check_arrays(path, archive)
         for part in ('train', 'test'):
             own_lengths = _frames(path, archive, f'x_{part}', rows, block)

@@ -9,11 +9,13 @@ __all__ = ['RULES', 'FILLS', 'AXES', 'Reading', 'reading_note', 'reading_from', 
 # %% ../../nbs/data/19_missing.ipynb #a1113880
 from dataclasses import asdict, dataclass
 from itertools import permutations
+from typing import Literal
 
 import numpy as np
 
 from ..core import MsagcnError
 from .skeleton import Skeleton
+from .stated import Stated, checked
 
 # %% ../../nbs/data/19_missing.ipynb #857a78fd
 RULES = ('nan', 'zeros')
@@ -34,10 +36,18 @@ def reading_note(r: Reading) -> dict:
     return asdict(r) | dict(axes=list(r.axes) if r.axes else None)
 
 
+class _Note(Stated):
+    "A reading in a file."
+
+    axes: list[Literal['time', 'person', 'joint', 'space']] | None
+    missing: Literal['', *RULES]
+    fill: Literal[*FILLS]
+
+
 def reading_from(note: dict) -> Reading:
     "The reading that a manifest or weights record."
-    axes = tuple(note['axes']) if note['axes'] else None
-    return Reading(axes, note['missing'], note['fill'])
+    n = checked(_Note, note, 'reading')
+    return Reading(tuple(n.axes) if n.axes else None, n.missing, n.fill)
 
 # %% ../../nbs/data/19_missing.ipynb #fc2336bb
 AXES = ('time', 'person', 'joint', 'space')

@@ -10,13 +10,13 @@ import json
 import re
 import urllib.request
 import zipfile
-import zlib
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ..core import MsagcnError, Progress, atomic_write, content_hash
+from ..core import MsagcnError, Progress, atomic_write, content_hash, reading
+from .claims import BROKEN_ARRAYS, open_zip
 from .clips import Clips
 from .skeleton import UCLA20
 
@@ -90,7 +90,8 @@ def parse_clip(
         )
     if not named:
         return x[:, None]
-    label = parse_name(_stem(path))[0]
+    with reading(path):
+        label = parse_name(_stem(path))[0]
     if 'label' in clip and clip['label'] != label + 1:
         raise MsagcnError(f'{path}: label {clip["label"]} where the name says {label + 1}')
     return x[:, None]
@@ -112,11 +113,7 @@ def raw_files(
 
 # %% ../../nbs/data/22_nw_ucla.ipynb #66c8d275
 def _archived_files(source):
-    try:
-        archive = zipfile.ZipFile(source)
-    except (zipfile.BadZipFile, OSError) as e:
-        raise MsagcnError(f'{source}: not a zip archive ({e}); was a web page saved?') from e
-    with archive:
+    with open_zip(source) as archive:
         names = [n for n in archive.namelist() if not n.endswith('/') and '__MACOSX' not in n]
         for name in sorted(names):
             path = PurePosixPath(name.replace('\\', '/'))
@@ -165,7 +162,7 @@ def _read(source):
     for path, read in raw_files(source):
         try:
             data = read()
-        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as e:
+        except BROKEN_ARRAYS as e:
             raise MsagcnError(f'{path}: cannot read ({e})') from e
         yield path, parse_clip(data, path)
 

@@ -7,17 +7,18 @@ __all__ = ['csv_rows', 'unit_xy', 'raw_coordinates', 'read_coordinates', 'fill_c
 
 # %% ../../nbs/data/26_own_clip.ipynb #b1207b14
 import csv
+import os
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from ..core import MsagcnError, reading
+from .claims import ARRAY, BROKEN_ARRAYS, PACKED, Arrays, check_claim, read_array
 from .detections import in_slots
 from .estimators import read_people
 from .missing import Missing, Reading, fill, in_order, with_nan
 from .own_description import plain_name
-from .raw_files import BROKEN_ARRAYS
 from .skeleton import Skeleton
 
 # %% ../../nbs/data/26_own_clip.ipynb #5fdfef1d
@@ -31,15 +32,16 @@ def _first_persons(x, persons: int):  # (T, any number, V, C) -> (T, persons, V,
 def _load_array(path) -> np.ndarray:
     "The array of a .npy file, or the only one of an .npz."
     try:
-        x = np.load(path, allow_pickle=False)
-        if isinstance(x, np.ndarray):
-            return x
-        with x as arrays:
+        with open(path, 'rb') as f:
+            if f.read(2) != b'PK':
+                f.seek(0)
+                return read_array(f, os.fstat(f.fileno()).st_size)
+        with Arrays(path) as arrays:
             if len(arrays.files) != 1:
                 names = ', '.join(arrays.files)
                 raise MsagcnError(f'{path}: one array is wanted, not {len(arrays.files)} ({names})')
             return arrays[arrays.files[0]]
-    except (*BROKEN_ARRAYS, MemoryError) as e:
+    except BROKEN_ARRAYS as e:
         raise MsagcnError(
             f"{path}: not an array of numbers in NumPy's format; "
             f'pickled objects are never opened ({e})'
@@ -110,6 +112,9 @@ def _from_csv(path, skeleton, channels, persons):
 # %% ../../nbs/data/26_own_clip.ipynb #4894cddd
 def _from_people(path, skeleton, channels, persons, image=None, counts=None):
     T, people = read_people(path, skeleton, channels, image)
+    files = path.rglob('*') if path.is_dir() else [path]
+    there = sum(f.stat().st_size for f in files)
+    check_claim(8 * T * persons * skeleton.V * len(channels), there, path, PACKED, ARRAY // 2)
     x, counted = in_slots(T, people, persons, skeleton.V, channels, image)
     if counts is not None:
         counts.update(counted)

@@ -16,6 +16,7 @@ import yaml
 from ..core import MsagcnError, check_keys, reading
 from .missing import FILLS, RULES, Reading, axes_from
 from .skeleton import SKELETONS, Skeleton, tree_skeleton
+from .yaml_nodes import Bounded
 
 # %% ../../nbs/data/25_own_description.ipynb #c2a9c564
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +112,7 @@ def _reading(path, d: dict) -> Reading:
 _DECIMAL = re.compile(r'[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?')
 
 
-class _AsTyped(yaml.SafeLoader):
+class _AsTyped(Bounded):
     "YAML in which plain text stays what was typed, except null and whole numbers."
 
     yaml_implicit_resolvers = {}
@@ -197,8 +198,12 @@ def _paths(path, d: dict) -> tuple[Path, Path | None]:
             raise MsagcnError(f'{path}: {k}: {value!r} is not a path')
         named[k] = value
     folder = path.parent / (named['clips'] or '')
+    with reading(path, 'a path', ValueError):
+        known = folder.is_dir() and (not named['table'] or (path.parent / named['table']).exists())
     if not folder.is_dir():
         raise MsagcnError(f'{path}: clips: {folder}: no such folder')
+    if not known:
+        raise MsagcnError(f'{path}: table: {path.parent / named["table"]}: no such file')
     return folder, path.parent / named['table'] if named['table'] else None
 
 

@@ -7,6 +7,8 @@ __all__ = ['restricted_load']
 
 # %% ../../nbs/data/14_pickles.ipynb #3855d890
 import io
+import math
+import mmap
 import pickle
 import re
 
@@ -14,6 +16,7 @@ import numpy as np
 import torch
 
 from ..core import MsagcnError, reading
+from .pickle_claims import check_pickle
 
 # %% ../../nbs/data/14_pickles.ipynb #27c13bf7
 class _Admitted:
@@ -120,6 +123,8 @@ def _rebuild_tensor(storage, offset, size, stride, *_):
     storage = _held(storage, torch.storage.TypedStorage)
     (offset,), size, stride = map(_counts, (offset, size, stride))
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+    if math.prod(size) > storage._untyped_storage.nbytes() // storage.dtype.itemsize:
+        raise pickle.UnpicklingError('has a tensor that is longer than its storage')
     if 0 not in size and last >= storage._untyped_storage.nbytes() // storage.dtype.itemsize:
         raise pickle.UnpicklingError('has a tensor that is longer than its storage')
     x = torch.empty(0, dtype=storage.dtype)
@@ -206,12 +211,17 @@ def _settle(x, seen: dict):
         return x._value
     if isinstance(x, _Admitted):
         raise pickle.UnpicklingError('has a function in it')
+    if type(x) is int and x.bit_length() > 64:
+        raise pickle.UnpicklingError('has a whole number of more than 64 bits')
     if not isinstance(x, (list, tuple, dict)):
         return x
     if id(x) in seen:
         return seen[id(x)][1]
     if not isinstance(x, tuple):
-        seen[id(x)] = x, x  # before its contents, as it may contain itself
+        seen[id(x)] = (
+            x,
+            x,
+        )  # before its contents, as it may contain itself, which `_check_size` finds
     if isinstance(x, list):
         x[:] = [_settle(y, seen) for y in x]
     elif isinstance(x, dict):
@@ -220,6 +230,29 @@ def _settle(x, seen: dict):
     else:
         seen[id(x)] = x, tuple(_settle(y, seen) for y in x)
     return seen[id(x)][1]
+
+
+_LARGE = 1 << 20  # values that are believed
+_UNDER_WAY = object()
+
+
+def _size(x, seen: dict) -> int:
+    "How many values are in x if what is there several times is counted each time."
+    if not isinstance(x, (list, tuple, dict)):
+        return 1
+    if id(x) not in seen:
+        seen[id(x)] = _UNDER_WAY
+        inside = x.values() if isinstance(x, dict) else x
+        seen[id(x)] = 1 + sum(_size(y, seen) for y in inside)
+    elif seen[id(x)] is _UNDER_WAY:
+        raise pickle.UnpicklingError('has a list that contains itself')
+    return seen[id(x)]
+
+
+def _check_size(x, there: int) -> None:  # there: bytes of the file
+    "Refuse lists that stand in lists so often that they are more than the file."
+    if _size(x, {}) > max(_LARGE, there):
+        raise pickle.UnpicklingError('has lists that are repeated without end')
 
 
 def restricted_load(
@@ -233,7 +266,12 @@ def restricted_load(
         if not f.peek(1):
             raise MsagcnError('empty file')
         try:
-            return _settle(_Unpickler(f).load(), {})
+            with mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                check_pickle(data)
+                there = len(data)
+            found = _settle(_Unpickler(f).load(), {})
+            _check_size(found, there)
+            return found
         except (MsagcnError, OSError):
             raise
         except Exception as e:

@@ -8,8 +8,12 @@ __all__ = ['UCLA20', 'NTU25', 'NTU25_MMACTION2', 'COCO17', 'OPENPOSE18', 'BODY25
 
 # %% ../../nbs/data/10_skeleton.ipynb #1d21d811
 from dataclasses import dataclass, field, replace
+from typing import Annotated
+
+from pydantic import Field
 
 from ..core import MsagcnError
+from .stated import Stated, checked
 
 # %% ../../nbs/data/10_skeleton.ipynb #20524936
 @dataclass(frozen=True)
@@ -176,6 +180,9 @@ BODY25 = Skeleton(
 # fmt: on
 
 # %% ../../nbs/data/10_skeleton.ipynb #c9cd2e01
+_MOST_JOINTS = 500
+
+
 def tree_skeleton(
     name: str,
     joints: tuple[str, ...],  # V names
@@ -184,6 +191,8 @@ def tree_skeleton(
 ) -> Skeleton:
     "A skeleton whose graph and bones are the tree of its parents; `MsagcnError` if it is no tree."
     V = len(joints)
+    if V > _MOST_JOINTS:
+        raise MsagcnError(f'{name}: {V} joints, more than {_MOST_JOINTS}')
     if len(parents) != V:
         raise MsagcnError(f'{name}: {V} joints but {len(parents)} parents')
     for v, p in enumerate(parents):
@@ -240,13 +249,23 @@ def skeleton_note(s: Skeleton) -> str | dict:
     return dict(name=s.name, joints=list(s.joints), parents=list(s.parents), centre=s.centre)
 
 
+class _Note(Stated):
+    "A custom skeleton in a file."
+
+    name: str
+    joints: Annotated[list[str], Field(min_length=1)]
+    parents: list[int]
+    centre: Annotated[int, Field(ge=0)] | None
+
+
 def skeleton_from(note: str | dict) -> Skeleton:
     "The skeleton that a file records, see `skeleton_note`; `MsagcnError` for an unknown name."
     if isinstance(note, dict):
-        return tree_skeleton(
-            note['name'], tuple(note['joints']), tuple(note['parents']), note['centre']
-        )
-    if note not in SKELETONS:
+        n = checked(_Note, note, 'skeleton')
+        if n.centre is not None and n.centre >= len(n.joints):
+            raise MsagcnError(f'skeleton: centre: {n.centre}, of {len(n.joints)} joints')
+        return tree_skeleton(n.name, tuple(n.joints), tuple(n.parents), n.centre)
+    if not isinstance(note, str) or note not in SKELETONS:
         raise MsagcnError(f'skeleton: {note!r} is not one of {", ".join(SKELETONS)}')
     return SKELETONS[note]
 

@@ -24,7 +24,7 @@ from ..data.clip_writer import save_clips
 from ..data.clips import Clips, load_clips, split
 from .parameters import CrossvalParameters
 from .reading import read_parameters, read_yaml
-from .results import texts
+from .rows import as_csv, texts
 from .run import train
 from .train_parameters import TrainParameters, laid_over
 from .verify import ARITHMETIC, threads
@@ -204,7 +204,7 @@ def folds_table(
     here = machine(torch.device('cpu'))
     same = dict(benchmark=p.benchmark, folds=p.folds) | {k: here.get(k, '') for k in ARITHMETIC}
     table = pd.DataFrame([same | r for r in rows]).reindex(columns=COLUMNS).fillna('').astype(str)
-    text = table.to_csv(index=False, lineterminator='\n')
+    text = as_csv(table)
     write_text(Path(p.reports_dir) / f'{p.benchmark}.csv', text)
     return table
 

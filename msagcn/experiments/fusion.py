@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..core import MsagcnError, read_json
+from ..core import MsagcnError
 from .parameters import FuseParameters
 from .records import RunFolder, recorded_runs
-from .results import append_row, data_note
+from .results import append_row, leaked_clips
 from .run_names import listed, recorded_folder
 from msagcn.training.evaluate import (
     Scores,
@@ -99,11 +99,7 @@ def _read_runs(p: FuseParameters) -> tuple[dict[str, dict], str]:
     folders = _folders(p)
     runs = {r: f.read() for r, f in folders.items()}
     names = ', '.join(runs)
-    try:
-        data_hash = _each(runs, 'data_hash')
-        _each(runs, 'stream')
-    except (KeyError, TypeError) as e:
-        raise MsagcnError(f'{p.reports_dir}: the metrics.json of one of {names} has no {e}') from e
+    data_hash = _each(runs, 'data_hash')
     benchmark = _each(runs, 'benchmark')
     if benchmark != p.benchmark:
         raise MsagcnError(f'benchmark: {p.benchmark}, but the runs are on {benchmark}')
@@ -162,7 +158,7 @@ def fuse_streams(p: FuseParameters) -> pd.DataFrame:
     Appends the rows to `fusion.csv` and returns them."""
     runs, data_hash = _read_runs(p)
     t = _read_scores(p, runs)
-    leaked = read_json(data_note(p.reports_dir, p.benchmark, data_hash))['leaked']
+    leaked = leaked_clips(p.reports_dir, p.benchmark, data_hash)
     clean = ~np.isin(t.names, leaked)
     of_msagcn = _each(runs, 'model') == 'msagcn'
     choices = {

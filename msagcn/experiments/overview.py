@@ -8,9 +8,8 @@ __all__ = ['duration', 'list_runs']
 # %% ../../nbs/experiments/25_overview.ipynb #f539b614
 from pathlib import Path
 
-from ..core import read_json
 from .parameters import RunsParameters
-from .records import read_records
+from .records import read_record, read_records
 
 # %% ../../nbs/experiments/25_overview.ipynb #3fea6f51
 def duration(seconds: float) -> str:
@@ -42,7 +41,7 @@ def list_runs(p: RunsParameters) -> list[dict]:  # rows of text, all with the sa
     rows = [_of_finished(finished[name], name) for name in order]
     for file in sorted(Path(p.runs_dir).glob('*/run.json')):
         name = file.parent.name
-        if name not in finished and p.benchmark in ('', read_json(file).get('benchmark')):
+        if name not in finished and p.benchmark in ('', read_record(file)['benchmark']):
             rows.append(_of_finished({}, name) | {'on': '–', 'trained in': 'not finished'})
     return rows
 

@@ -15,7 +15,17 @@ from pydantic import Field, field_validator
 from ..data.skeleton import SKELETONS
 from .names import FEEDS, FORMS
 from .reading import Parameters
-from .values import NO_PATH, Benchmark, Count, Device, Model, Stream, Word
+from msagcn.experiments.values import (
+    NO_PATH,
+    Benchmark,
+    Count,
+    Device,
+    Model,
+    Processes,
+    Seed,
+    Stream,
+    Word,
+)
 
 # %% ../../nbs/experiments/10_parameters.ipynb #15c6ebeb
 class PrepareParameters(Parameters):
@@ -46,14 +56,12 @@ class PrepareParameters(Parameters):
     storage: Literal['', 'float32', 'float16'] = Field(
         '', description="of coordinates; empty: float32, and NW-UCLA's float64"
     )
-    processes: Annotated[int, Field(ge=0)] = Field(
-        0, description='that read raw files; 0: one for each core'
-    )
+    processes: Processes = Field(0, description='that read raw files; 0: one for each core')
     data_dir: str = Field('data', description='prepared data')
     download: bool = Field(False, description='fetch the archive first (nw_ucla, needs internet)')
     subjects: Annotated[int, Field(ge=2, le=99)] = Field(10, description='of the embedded set')
     episodes: Annotated[int, Field(ge=1, le=99)] = Field(1, description='of the embedded set')
-    seed: Annotated[int, Field(ge=0)] = Field(0, description='of the embedded set')
+    seed: Seed = Field(0, description='of the embedded set')
 
 # %% ../../nbs/experiments/10_parameters.ipynb #337796ef
 _CHECKPOINTS = (
@@ -71,7 +79,7 @@ class FuseParameters(Parameters):
     streams: Annotated[list[Stream], Field(min_length=2)] = Field(
         ['joint', 'bone'], description='two or more'
     )
-    seed: Annotated[int, Field(ge=0)] = Field(1, description='whose runs')
+    seed: Seed = Field(1, description='whose runs')
     runs: list[str] = Field(
         [],
         description='names or folders of runs, instead of recipe, model, streams and seed: '
@@ -96,8 +104,12 @@ class EvaluateParameters(Parameters):
         '', description="graph of a foreign checkpoint; empty: its program's own for so many joints"
     )
     feed: Literal['', *FEEDS] = ''
-    test_clips: Count = Field(1, description='averaged (feed mmaction2)')
-    nproc: Count = Field(1, description='processes that share the clips')
+    test_clips: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1, description='averaged (feed mmaction2)'
+    )
+    nproc: Annotated[int, Field(ge=1, le=1024)] = Field(
+        1, description='processes that share the clips'
+    )
     device: Device = 'auto'
     data_dir: str = Field('data', description='prepared data')
     scores: str = Field('', description='file for the scores; empty: none')
@@ -153,12 +165,12 @@ class CrossvalParameters(Parameters):
     streams: Annotated[list[Stream], Field(min_length=1)] = Field(
         ['joint', 'bone'], description='of each network; fused with equal weights, too'
     )
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [1, 2, 3]
-    folds: Annotated[int, Field(ge=2)] = Field(
+    seeds: Annotated[list[Seed], Field(min_length=1)] = [1, 2, 3]
+    folds: Annotated[int, Field(ge=2, le=1000)] = Field(
         4,
         description='parts that the people are cut into; as many as people: one left out at a time',
     )
-    processes: Annotated[int, Field(ge=0)] = Field(
+    processes: Processes = Field(
         0, description='runs that train at once, each on one thread; 0: one for each core'
     )
     recorded: str = Field(
@@ -292,7 +304,7 @@ class PredictParameters(UseParameters):
         '',
         description=_CHECKPOINTS,
     )
-    test_clips: Count | None = Field(
+    test_clips: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         None, description='averaged (feed mmaction2); None: as the weights say, else 1'
     )
     k: Count = Field(5, description='how many classes')

@@ -20,6 +20,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from ..core import MsagcnError, check_keys, reading
+from ..data.stated import wanted
+from ..data.yaml_nodes import Bounded
 from .values import as_text, read_value
 
 # %% ../../nbs/experiments/06_reading.ipynb #248dc672
@@ -50,26 +52,6 @@ def read_parameters(
         raise MsagcnError(problems.replace('\n', '\\n')) from None
 
 # %% ../../nbs/experiments/06_reading.ipynb #782c700b
-# kind of a problem -> what is wanted, with pydantic's own numbers; a kind that is not here has its words
-_WANTED = {
-    'greater_than_equal': 'at least {ge} is wanted',
-    'greater_than': 'more than {gt} is wanted',
-    'less_than_equal': 'at most {le} is wanted',
-    'less_than': 'less than {lt} is wanted',
-    'too_short': 'at least {min_length} are wanted',
-    'too_long': 'at most {max_length} are wanted',
-    'finite_number': 'a finite number is wanted',
-    'int_type': 'a whole number is wanted',
-    'int_from_float': 'a whole number is wanted',
-    'float_type': 'a number is wanted',
-    'bool_type': 'true or false is wanted',
-    'bool_parsing': 'true or false is wanted',
-    'list_type': 'a list, such as [1, 2], is wanted',
-    'string_type': 'text is wanted',
-    'string_pattern_mismatch': 'letters, digits, _ and . only',
-}
-
-
 def _in_words(kind: type[Parameters], problem: dict) -> str:
     "One of pydantic's problems, with the name of the parameter."
     name, *inside = [str(x) for x in problem['loc']] or ['']
@@ -81,9 +63,7 @@ def _in_words(kind: type[Parameters], problem: dict) -> str:
     where = f'{name}: ' + ''.join(f'element {int(i) + 1}: ' for i in inside if i.isdigit())
     if problem['type'] == 'literal_error':
         return where + _none_of(value, choices(kind.model_fields[name].annotation))
-    wanted = _WANTED.get(problem['type'], problem['msg'][:1].lower() + problem['msg'][1:])
-    limits = {k: f'{v:g}' for k, v in problem.get('ctx', {}).items() if isinstance(v, (int, float))}
-    return f'{where}{wanted.format(**limits)}, not {value!r}'
+    return f'{where}{wanted(problem)}, not {value!r}'
 
 
 def no_such_parameter(kind: type[Parameters], name: str) -> str:
@@ -200,7 +180,7 @@ def work_at_root() -> Path:
     return root
 
 # %% ../../nbs/experiments/06_reading.ipynb #c1a70b10
-class _AsWritten(yaml.SafeLoader):
+class _AsWritten(Bounded):
     "YAML whose scalars are text, unless tagged; `<<` still takes in another mapping."
 
     yaml_implicit_resolvers = {}

@@ -16,7 +16,7 @@ import torch
 from ..core import MsagcnError, pick_device, read_json, write_json
 from ..data.clips import Clips, split
 from ..distributed.ranks import place
-from .records import RunFolder
+from .records import RunFolder, read_record
 from .train_parameters import PLACES, TrainParameters, usual_parameters
 from .weights import build_model
 from ..feeds.augment import training_input
@@ -150,7 +150,7 @@ def _check_same(file: Path, wanted: dict, way: str) -> None:
     "Refuse a run that exists with other parameters; `way` says what can be done."
     if not file.exists():
         return
-    existing = usual_parameters() | read_json(file)
+    existing = usual_parameters() | read_record(file)
     if odd := [k for k in wanted if existing.get(k) != wanted[k]]:
         k = odd[0]
         raise MsagcnError(

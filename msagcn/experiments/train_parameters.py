@@ -15,7 +15,7 @@ from ..data.skeleton import SKELETONS
 from .names import FEEDS, PARTS
 from .reading import Parameters
 from .records import RunFolder, folder_of
-from .values import WORD, Benchmark, Count, Device, Model, Share, Stream
+from .values import WORD, Benchmark, Count, Device, Model, Seed, Share, Stream
 from ..training.plan import Plan
 
 # %% ../../nbs/experiments/08_train_parameters.ipynb #7ad1964e
@@ -29,6 +29,7 @@ PARTS_OF = {
 PLACES = {'data_dir', 'runs_dir', 'reports_dir', 'device', 'checkpoint_seconds', 'together'}
 
 
+_Rings = Annotated[int, Field(ge=1, le=64)]  # no skeleton is as wide
 _USUAL = Plan()  # whose defaults are those of the parameters
 
 
@@ -36,7 +37,7 @@ class TrainParameters(Parameters):
     "One run: one model, one stream, one seed."
 
     benchmark: Benchmark = Field('embedded', description='the prepared data set in data_dir')
-    recipe: Annotated[str, Field(pattern=f'^([A-Za-z0-9_]+/)?{WORD}')] = Field(
+    recipe: Annotated[str, Field(pattern=f'^([A-Za-z0-9_]+/)?{WORD}', max_length=100)] = Field(
         'smoke', description="name of this set of parameters, and part of the run's name"
     )
     model: Model = Field('msagcn', description='the network')
@@ -62,18 +63,18 @@ class TrainParameters(Parameters):
     layout: Literal['', *SKELETONS] = Field(
         '', description="of msg3d: another graph on the same joints; empty: the data's own"
     )
-    scales: Count | None = Field(
+    scales: _Rings | None = Field(
         None, description='of msg3d: rings on single frames; by default the diameter + 1'
     )
-    window_scales: Count = Field(6, description='of msg3d: rings in windows')
-    windows: list[Count] = Field(
+    window_scales: _Rings = Field(6, description='of msg3d: rings in windows')
+    windows: Annotated[list[Annotated[int, Field(ge=1, le=31)]], Field(max_length=8)] = Field(
         [3, 5], description='of msg3d: frames, odd; none: single frames alone'
     )
     masks: bool = Field(True, description='of msg3d: learned masks on the rings')
     disentangled: bool = Field(
         True, description='of msg3d: rings, or plain powers of the adjacency'
     )
-    width: Annotated[int, Field(ge=6)] | None = Field(
+    width: Annotated[int, Field(ge=6, le=1000)] | None = Field(
         None, description='channels of the first blocks; by default 80 (msagcn), 96 (msg3d)'
     )
     stream: Stream = Field(_USUAL.stream, description='what is computed of the joints')
@@ -81,22 +82,26 @@ class TrainParameters(Parameters):
         '', description="how clips become input; empty: the data's own way"
     )
     frames: Annotated[int, Field(ge=4, le=300)] = Field(_USUAL.frames, description='T, of a clip')
-    test_clips: Count = Field(1, description='averaged in the final test (feed mmaction2)')
-    epochs: Annotated[int, Field(ge=0)] = Field(
+    test_clips: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1, description='averaged in the final test (feed mmaction2)'
+    )
+    epochs: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
         _USUAL.epochs,
         description='passes, after each of which the held-out clips are measured; 0 with steps',
     )
     repeats: Count = Field(
         _USUAL.repeats, description='how often a pass has each clip, otherwise augmented each time'
     )
-    batch_size: Annotated[int, Field(ge=2)] = Field(
+    batch_size: Annotated[int, Field(ge=2, le=65536)] = Field(
         _USUAL.batch_size, description='of a step, in all processes together'
     )
     accumulate: Count = Field(
         _USUAL.accumulate,
         description="forwards that a step's batch is split into, each with its own BatchNorm statistics",
     )
-    nproc: Count = Field(1, description='processes that share each step')
+    nproc: Annotated[int, Field(ge=1, le=1024)] = Field(
+        1, description='processes that share each step'
+    )
     sync_bn: bool = Field(_USUAL.sync_bn, description='BatchNorm statistics over all processes')
     lr: Annotated[float, Field(gt=0)] = Field(_USUAL.lr, description='largest learning rate')
     schedule: Literal['step', 'cosine'] = Field(
@@ -104,15 +109,15 @@ class TrainParameters(Parameters):
         description='of the learning rate: a tenth after each milestone, or half a cosine to zero',
     )
     milestones: list[Count] = Field(list(_USUAL.milestones), description='of schedule step: epochs')
-    warmup: Annotated[int, Field(ge=0)] = Field(
+    warmup: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
         _USUAL.warmup, description='epochs in which the learning rate rises'
     )
-    steps: Annotated[int, Field(ge=0)] = Field(
+    steps: Annotated[int, Field(ge=0, le=1_000_000_000)] = Field(
         _USUAL.steps,
         validate_default=True,
         description='length in steps instead of epochs, whatever the number of clips; 0: by epochs',
     )
-    warmup_steps: Annotated[int, Field(ge=0)] = Field(
+    warmup_steps: Annotated[int, Field(ge=0, le=1_000_000_000)] = Field(
         _USUAL.warmup_steps,
         description='with steps, instead of warmup: steps in which the learning rate rises',
     )
@@ -145,9 +150,7 @@ class TrainParameters(Parameters):
         _USUAL.drop_axis, description='probability that a training clip loses one axis'
     )
     span: Share = Field(_USUAL.span, description='largest share that is cut off a training clip')
-    seed: Annotated[int, Field(ge=0)] = Field(
-        _USUAL.seed, description='of first weights, order and augmentation'
-    )
+    seed: Seed = Field(_USUAL.seed, description='of first weights, order and augmentation')
     precision: Literal['fp32', 'bf16', 'fp16'] = Field(
         _USUAL.precision, description='of large tensors; bf16 and fp16 by autocast'
     )
@@ -184,7 +187,7 @@ class TrainParameters(Parameters):
     test: bool = Field(
         True, description='measure the test part; false while recipes are being chosen'
     )
-    test_every_epoch_from: Annotated[int, Field(ge=0)] = Field(
+    test_every_epoch_from: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
         0, description='for the column "best epoch chosen on test"; 0: never'
     )
     checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(

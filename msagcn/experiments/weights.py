@@ -11,12 +11,16 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from ..core import MsagcnError
+from ..core import MsagcnError, reading
 from ..data.clips import Clips, load_clips
-from ..data.compare import difference, kind_of, lengths_of, uncompared
+from ..data.compare import Kind, difference, kind_of, lengths_of, uncompared
+from ..data.missing import reading_from
 from ..data.skeleton import Skeleton, skeleton_from
-from .checkpoints import load_foreign
+from ..data.stated import checked
+from .checkpoints import check_finite, load_foreign
+from .names import FEEDS
 from .parameters import UseParameters
+from .reading import read_parameters
 from .run_names import weights_file
 from .train_parameters import PLACES, TrainParameters
 from ..fast.lean import LEAN, exchange
@@ -25,10 +29,19 @@ from ..models.msg3d import MSG3D
 from ..training.tensors import load_tensors, save_tensors
 
 # %% ../../nbs/experiments/15_weights.ipynb #6a5a5d2c
+_WIDTHS = dict(msagcn=80, msg3d=96)  # where none is given
+_MOST_NODES = 3000
+
+
 def new_model(
     p: TrainParameters, classes: int, skeleton: Skeleton, M: int, C: int
 ) -> torch.nn.Module:
     "A fresh model by its parameters."
+    if (joints := max(p.windows, default=1) * skeleton.V) > _MOST_NODES:
+        raise MsagcnError(
+            f'windows: {p.windows} of {skeleton.V} joints are a graph of {joints} nodes, '
+            f'more than {_MOST_NODES}'
+        )
     if p.model == 'msagcn':
         model = MSAGCN(
             classes,
@@ -36,7 +49,7 @@ def new_model(
             p.frames,
             M=M,
             in_channels=C,
-            width=p.width or 80,
+            width=p.width or _WIDTHS['msagcn'],
             topology=p.topology,
             context=p.context,
             seed=p.seed,
@@ -55,7 +68,7 @@ def new_model(
         p.frames,
         M=M,
         in_channels=C,
-        width=p.width or 96,
+        width=p.width or _WIDTHS['msg3d'],
         normalize=p.normalize,
         scales=p.scales,
         window_scales=p.window_scales,
@@ -92,16 +105,40 @@ def load_weights(path, device='cpu') -> tuple[torch.nn.Module, dict]:
     "A trained model of ours in eval mode, and what its file says about it."
     try:
         tensors, about = load_tensors(path, 'msagcn')
+        p, skeleton = _stated(path, about, list(tensors['classify.weight'].shape))
         C, T, V, M = about['shape']
-        # parameters that were added later have their defaults
-        p = TrainParameters.model_construct(**about['parameters'])
-        model = new_model(p, len(about['classes']), skeleton_from(about['skeleton']), M, C)
+        model = new_model(p, len(about['classes']), skeleton, M, C)
         model.load_state_dict(tensors)
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as e:
-        raise MsagcnError(
-            f'{path}: not weights written by this package ({str(e).splitlines()[0]})'
-        ) from e
+    except (OSError, LookupError, TypeError, ValueError, RuntimeError) as e:
+        why = (str(e) or type(e).__name__).splitlines()[0]
+        raise MsagcnError(f'{path}: not weights written by this package ({why})') from e
+    check_finite(path, model)
     return model.to(device).eval(), dict(bodies=M) | about
+
+
+def _stated(path, about: dict, last: list[int]) -> tuple[TrainParameters, Skeleton]:
+    "The parameters and the skeleton in the head of weights, checked before a model is made of them."
+    checked(Kind, about, path)
+    known = {k: v for k, v in about['parameters'].items() if k in TrainParameters.model_fields}
+    with reading(path):
+        p = read_parameters(TrainParameters, dict(benchmark='', stream='', frames='') | known)
+        skeleton = skeleton_from(about['skeleton'])
+        if about.get('reading'):
+            reading_from(about['reading'])
+    if about['feed'] not in FEEDS:
+        raise MsagcnError(f'{about["feed"]!r} is not one of {", ".join(FEEDS)}', path, 'feed')
+    C, T, V, M = about['shape']
+    if (C, T, V) != (len(about['channels']), p.frames, skeleton.V) or M > 100:
+        raise MsagcnError(
+            f'{about["shape"]}, of {p.frames} frames, {skeleton.V} joints and channels '
+            f'{about["channels"]}',
+            path,
+            'shape',
+        )
+    wanted = [len(about['classes']), 4 * (p.width or _WIDTHS[p.model])]
+    if last != wanted:
+        raise MsagcnError(f'the last layer is {last}, its head says {wanted}', path)
+    return p, skeleton
 
 # %% ../../nbs/experiments/15_weights.ipynb #39dfa7d0
 def check_kind(path, model, about: dict, clips: Clips) -> list[str]:

@@ -74,7 +74,7 @@ def fed_store(clips: Clips, device='cpu', feed: str = '', dtype=torch.float32) -
     "Move a data set to a device, for its own feed or another."
     feed = feed or clips.feed
     if feed not in FEEDS:
-        raise MsagcnError(f"feed: '{feed}' is not one of {', '.join(FEEDS)}")
+        raise MsagcnError(f"feed: '{feed}' is not one of {', '.join(FEEDS)}, for {clips.benchmark}")
     if feed in OWN_FEEDS:
         stored = own_store(clips, device, dtype, OWN_FEEDS[feed])
     else:

@@ -35,6 +35,7 @@ class ClipStore:
     there: Tensor | None = None  # (sum of lengths, M), which bodies are present; None: all
     own: bool = False  # custom clips, whose absent bodies have no motion
     longest: int = 0  # frames of the longest clip, read once
+    names: tuple[str, ...] = ()  # of the clips, for messages
 
     def __post_init__(self):
         self.longest = self.longest or int(max(self.lengths, default=0))
@@ -82,6 +83,7 @@ def store(clips: Clips, device='cpu', dtype=torch.float32, centred: bool = True)
         there=there,
         own=own,
         longest=int(clips.lengths.max(initial=0)),
+        names=tuple(clips.names),
     )
 
 

@@ -7,15 +7,15 @@ __all__ = ['DEAD', 'release_names', 'read_state', 'names_that_differ', 'from_rel
 
 # %% ../../nbs/foreign/10_msagcn.ipynb #784a42a6
 import re
+import zipfile
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from ..core import MsagcnError
+from ..data.claims import ARRAY, open_zip
 from ..data.skeleton import SKELETONS, Skeleton
 from ..fast.lean import LEAN, exchange
 from ..models.msagcn import MSAGCN
@@ -101,10 +101,14 @@ def read_state(path) -> dict[str, Tensor]:
         if path.suffix == '.safetensors':
             state = load_file(path)
         else:
+            if zipfile.is_zipfile(path):
+                open_zip(path, ARRAY).close()
             state = torch.load(path, 'cpu', weights_only=True)
+    except MsagcnError:
+        raise
     except OSError as e:
         raise MsagcnError(f'{path}: cannot read ({e.strerror or e})') from e
-    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as e:
+    except Exception as e:  # whatever PyTorch raises for what is none of its files
         # not PyTorch's own message, which advises to read the file unsafely
         name = re.search(r'GLOBAL (\S+)', str(e))
         why = f'it refers to {name[1]}' if name else 'no tensors in a form that is known'
@@ -113,6 +117,10 @@ def read_state(path) -> dict[str, Tensor]:
         state = state['state_dict']
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise MsagcnError(f'{path}: no state_dict in it')
+    for k, v in state.items():
+        there = v.untyped_storage().nbytes() if v.layout == torch.strided else 0
+        if not isinstance(k, str) or v.numel() * v.element_size() > there:
+            raise MsagcnError(f'{path}: {k}: a tensor that is longer than its storage')
     return {k.removeprefix('module.'): v for k, v in state.items()}
 
 # %% ../../nbs/foreign/10_msagcn.ipynb #5bae5e88

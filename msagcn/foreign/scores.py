@@ -7,13 +7,14 @@ __all__ = ['sample_names', 'is_numbered', 'read_scores', 'read_labels', 'prepare
 
 # %% ../../nbs/foreign/20_scores.ipynb #9e4f0202
 import re
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ..core import MsagcnError, read_json, reading
+from ..data.claims import BROKEN_ARRAYS, Arrays
+from ..data.parts import is_flat
 from ..data.pickles import restricted_load
 from ..training.evaluate import Scores, load_scores
 
@@ -63,8 +64,11 @@ def _row(x, source) -> np.ndarray:  # (classes,) float64
 
 def _label(x, source) -> int:
     "One sample's label."
-    x = np.asarray(x).reshape(-1)
-    if x.dtype.kind not in 'iu' or len(x) != 1:
+    try:
+        x = np.asarray(x).reshape(-1)
+    except (TypeError, ValueError):
+        x = np.zeros(0)
+    if x.dtype.kind not in 'iu' or len(x) != 1 or x[0] > np.iinfo(np.int32).max:
         raise MsagcnError(f'{source}: a label is not one whole number')
     return int(x[0])
 
@@ -125,7 +129,9 @@ def read_labels(path) -> tuple[list[str], np.ndarray]:  # names (or numbers), la
         labels = [_label(clip['label'], path) - 1 for clip in x]
     elif _is_pair(x):
         keys, labels = x
-    elif isinstance(x, dict) and x and all(np.ndim(v) == 0 for v in x.values()):
+        if len(keys) != len(labels):
+            raise MsagcnError(f'{path}: {len(keys)} names, but {len(labels)} labels')
+    elif isinstance(x, dict) and x and is_flat(list(x.values())):
         keys, labels = list(x), list(x.values())
     else:
         s = read_scores(path)
@@ -133,6 +139,8 @@ def read_labels(path) -> tuple[list[str], np.ndarray]:  # names (or numbers), la
             raise MsagcnError(f'{path}: scores without labels')
         return s.names, s.labels
     labels = np.array([_label(v, path) for v in labels], dtype=np.int64)
+    if not len(labels):
+        raise MsagcnError(f'{path}: no labels in it')
     if (labels < 0).any():
         raise MsagcnError(f'{path}: a label is below the first')
     return sample_names(keys, path), labels
@@ -149,18 +157,14 @@ def _is_pair(x) -> bool:
     "Whether an object is ST-GCN's pair of names and labels."
     if not isinstance(x, (list, tuple)) or len(x) != 2:
         return False
-    lists = all(isinstance(v, (list, tuple, np.ndarray)) and np.ndim(v) == 1 for v in x)
-    return lists and len(x[0]) == len(x[1])
-
-
-_NO_NPZ = ValueError, AttributeError, EOFError, zipfile.BadZipFile
+    return all(map(is_flat, x))
 
 
 def _npz_labels(path):
     "Names and labels from CTR-GCN's `.npz`, or from a score file of ours."
     with (
-        reading(path, 'an .npz of labels', *_NO_NPZ),
-        np.load(path, allow_pickle=False) as z,
+        reading(path, 'an .npz of labels', *BROKEN_ARRAYS),
+        Arrays(path) as z,
     ):
         y = z['y_test'] if 'y_test' in z.files else None
     if y is None:
@@ -168,7 +172,7 @@ def _npz_labels(path):
         return s.names, s.labels
     if y.ndim == 2 and ((y > 0).sum(1) == 1).all():
         y = (y > 0).argmax(1)
-    if y.ndim != 1 or y.dtype.kind not in 'iu' or not len(y):
+    if y.ndim != 1 or y.dtype.kind not in 'iu' or not len(y) or y.min() < 0:
         raise MsagcnError(f'{path}: y_test is not one label for each clip')
     return list(map(str, range(len(y)))), y
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..experiments.ablation import measure_costs, planned, train_missing
 from ..experiments.parameters import AblateParameters
-from ..experiments.results import texts
+from ..experiments.rows import texts
 from .tables import ablation_table
 
 # %% ../../nbs/report/30_ablation.ipynb #00a17aba

@@ -20,6 +20,7 @@ from ..core import MsagcnError, reading, write_text
 from ..data.clips import Clips
 from ..data.skeleton import Skeleton
 from ..experiments.records import read_records
+from ..experiments.rows import as_csv
 from ..experiments.run_names import weights_path
 from ..experiments.train_parameters import PLACES, TrainParameters
 from ..models.graph import hop_distance
@@ -59,7 +60,7 @@ def write_facts(path, facts: dict[str, dict[str, pd.DataFrame]]) -> Path:  # run
         for fact, t in of_run.items():
             if len(t):
                 tables.append(t.astype(object).assign(fact=fact, run=run))
-    text = pd.concat(tables)[columns].to_csv(index=False, lineterminator='\n')
+    text = as_csv(pd.concat(tables)[columns])
     return write_text(path, text)
 
 

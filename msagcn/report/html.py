@@ -47,17 +47,27 @@ def execute(
 ) -> Path:  # `out`
     "Execute a notebook with parameters; a failing cell is a `MsagcnError` that names the copy."
     papermill, out = notebook_tool('papermill'), Path(out)
+    with _part_of(out) as part:
+        try:
+            _run_and_keep(notebook, part, parameters, out)
+        except papermill.exceptions.PapermillExecutionError as e:
+            raise MsagcnError(f'{out}: {_last_line(e)} (in cell {e.cell_index})') from e
+        except (OSError, ValueError, RuntimeError, papermill.exceptions.PapermillException) as e:
+            # RuntimeError: the kernel died
+            raise MsagcnError(f'{notebook}: not executed ({_last_line(e)})') from e
+    return out
+
+
+@contextmanager
+def _part_of(out: Path):
+    "A temporary file beside `out`; `MsagcnError` at once, not after an hour, if it cannot be written."
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(out)
         with temporary(out, '.ipynb') as part:
-            _run_and_keep(notebook, part, parameters, out)
-    except papermill.exceptions.PapermillExecutionError as e:
-        raise MsagcnError(f'{out}: {_last_line(e)} (in cell {e.cell_index})') from e
-    except (OSError, ValueError, RuntimeError, papermill.exceptions.PapermillException) as e:
-        # RuntimeError: the kernel died
-        raise MsagcnError(f'{notebook}: not executed ({_last_line(e)})') from e
-    return out
+            yield part
+    except OSError as e:
+        raise MsagcnError(f'{out}: cannot write ({e.strerror or e})') from e
 
 
 def _run_and_keep(notebook, part: Path, parameters: dict, out: Path) -> None:

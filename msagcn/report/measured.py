@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..core import MsagcnError, read_json
+from ..core import MsagcnError
 from ..experiments.records import folder_of
-from ..experiments.results import data_note, read_table, results, texts
+from ..experiments.results import leaked_clips, results
+from ..experiments.rows import read_table, texts
 from ..training.evaluate import Scores, align, fuse, load_scores
 from ..training.statistics import correct, difference_interval, interval, mcnemar, mean_sd
 
@@ -139,8 +140,9 @@ def correct_by_seed(
             return None
         seeds.append(Scores(names, labels, stack[0] if len(runs) == 1 else fuse(stack, weights)))
     m = folder_of(members[0][0][0], reports_dir).read()
-    note = data_note(reports_dir, m['benchmark'], m['data_hash'])
-    return correct(seeds), ~np.isin(np.sort(names), read_json(note)['leaked'])
+    return correct(seeds), ~np.isin(
+        np.sort(names), leaked_clips(reports_dir, m['benchmark'], m['data_hash'])
+    )
 
 
 def accuracy_cells(

@@ -8,6 +8,7 @@ __all__ = ['to_markdown', 'worth_showing', 'to_html', 'to_latex', 'to_csv', 'rea
 # %% ../../nbs/report/26_table_forms.ipynb #bb2b77ab
 import pandas as pd
 
+from ..experiments.rows import as_csv
 from .html import Html, table_html
 
 # %% ../../nbs/report/26_table_forms.ipynb #9e6e4e4c
@@ -103,7 +104,7 @@ def to_latex(frame: pd.DataFrame) -> str:
 
 def to_csv(frame: pd.DataFrame) -> str:
     "A frame as CSV."
-    return frame.to_csv(index=False, lineterminator='\n')
+    return as_csv(frame)
 
 
 def read_back(csv) -> pd.DataFrame:  # csv: path, or open file

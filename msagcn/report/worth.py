@@ -21,7 +21,8 @@ from torch import Tensor
 from ..core import MsagcnError, Progress, content_hash
 from ..data.clips import Clips, load_clips, split
 from ..experiments.parameters import FactsParameters
-from ..experiments.results import append_row, texts
+from ..experiments.results import append_row
+from ..experiments.rows import texts
 from ..experiments.train_parameters import TrainParameters
 from ..experiments.weights import open_weights
 from ..feeds.feeds import FedStore, fed_store

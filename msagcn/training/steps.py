@@ -44,15 +44,25 @@ class Steps:
     def begin(self, clips, passes, loss: float, right: int) -> None:
         "Set an epoch's clips (in order) and their passes, and the totals of its steps so far."
         self.clips, self.passes = clips, passes
+        self.losses = self._no_losses(len(clips))
         self.loss_sum = torch.tensor(loss, dtype=torch.double, device=self.s.device)
         self.right = torch.tensor(right, device=self.s.device)
+
+    def _no_losses(self, clips: int) -> torch.Tensor:
+        "A place for the loss of each step of an epoch, on the device; those not taken stay 0."
+        steps = clips // self.plan.batch_size
+        return torch.zeros(steps, dtype=torch.double, device=self.s.device)
+
+    def batch_of(self, step: int) -> slice:
+        "Which clips of the epoch a step has."
+        return slice(step * self.plan.batch_size, (step + 1) * self.plan.batch_size)
 
     def take(self, step: int, rate: float) -> None:
         "Take step number `step` of the epoch, with learning rate `rate`."
         set_rate(self.optimiser, rate)
         self.optimiser.zero_grad(set_to_none=True)
         rank, size = world()
-        batch = slice(step * self.plan.batch_size, (step + 1) * self.plan.batch_size)
+        batch = self.batch_of(step)
         clips = self.clips[batch].chunk(size)[rank].chunk(self.plan.accumulate)
         passes = self.passes[batch].chunk(size)[rank].chunk(self.plan.accumulate)
         own = self.forward_backward(map(self.input, clips, passes))
@@ -65,6 +75,7 @@ class Steps:
         self.scaler.update()
         if self.average:
             self.average.update(self.model)
+        self.losses[step] = self.loss
         self.loss_sum += self.loss
         self.right += (right * size).round().long()
 
@@ -154,12 +165,15 @@ class CapturedSteps(Steps):
         "Set an epoch's clips (in order) and their passes, and the totals of its steps so far."
         size = self.plan.batch_size
         n = len(clips) // size * size
+        self.clips, self.passes = clips, passes
+        self.losses = self._no_losses(len(clips))
         self.data = EpochInput(self.input, clips[:n], passes[:n], size, int(self.clip_bytes))
         self.step.total.copy_(torch.tensor([loss, right], dtype=torch.double))
 
     def take(self, step, rate) -> None:
         "Take step number `step` of the epoch, with learning rate `rate`."
         self.step(*self.data(step), rate)
+        self.losses[step] = self.loss
 
     @property
     def loss(self):
