@@ -77,7 +77,7 @@ def test_a_run_that_fails_leaves_the_others_alone(tmp_path, embedded, monkeypatc
     def spoiled(self, step):
         keep_first_loss(self, step)
         if self.plan.seed == 1:
-            self.steps.loss_sum += float('nan')
+            self.steps.losses[step] = float('nan')
 
     monkeypatch.setattr(loop._Training, '_keep_first_loss', spoiled)
     words = command(tmp_path, embedded, **many, together=2)
