@@ -333,7 +333,8 @@ def test_a_run_that_cannot_start_leaves_nothing(kind, embedded, tmp_path, capfd)
 def test_a_recorded_run_keeps_its_parameters(embedded, tmp_path, capfd):
     "In a fresh clone only `reports/` has them."
     recorded = tmp_path / 'reports/runs/msagcn-embedded-smoke-joint-s1'
-    core.write_json(recorded / 'metrics.json', dict(lr=9.0))
+    kind = dict(benchmark='embedded', recipe='smoke', model='msagcn', stream='joint')
+    core.write_json(recorded / 'metrics.json', kind | dict(data_hash='0' * 64, lr=9.0))
     refused(
         capfd,
         'train',

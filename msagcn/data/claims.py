@@ -98,7 +98,7 @@ def array_header(
         raise ValueError(f'an array of {dtype}; pickled objects are never opened')
     claimed, there = math.prod(shape) * dtype.itemsize, size - f.tell()
     if min(shape, default=0) < 0 or claimed > there:
-        raise ValueError(f'its header says {shape} of {dtype}, but {there:,} bytes follow')
+        raise ValueError(f'cut off: {shape} of {dtype} by its header, but {there:,} bytes follow')
     return shape, by_column, dtype
 
 

@@ -92,7 +92,7 @@ def locked(folder):
 
 def _cell(value) -> str:
     "A value as the tables have it: two decimals, and nothing for None."
-    if value is None:
+    if value is None or value != value:
         return ''
     return f'{value:.2f}' if isinstance(value, float) else str(value)
 
