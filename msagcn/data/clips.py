@@ -12,6 +12,7 @@ import mmap
 import os
 import re
 import shlex
+import tokenize
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -258,7 +259,7 @@ def _map_frames(folder, mode: str) -> np.ndarray:  # 'c': changes to them stay i
     "The frames, mapped from their file."
     try:
         return np.load(folder / 'frames.npy', mmap_mode=mode)
-    except (OSError, ValueError, EOFError) as e:
+    except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError) as e:
         why = f'cannot read ({e})'
         if (folder / 'clips.safetensors').exists():
             why = 'not there; the data are in the form of an earlier version'

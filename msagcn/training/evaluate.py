@@ -10,6 +10,7 @@ __all__ = ['RELEASE_WEIGHTS', 'RELEASE_FOUR', 'predict', 'topk', 'mean_class', '
 import itertools
 import math
 import zipfile
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,12 +101,23 @@ def save_scores(path, s: Scores) -> None:
                 np.lib.format.write_array(f, a, allow_pickle=False)
 
 
-_NO_SCORES = ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile
+_NO_SCORES = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    RuntimeError,  # a kind of compression that there is not
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def load_scores(path) -> Scores:
     "Read a score file."
     with reading(path, 'a score file', *_NO_SCORES), np.load(path, allow_pickle=False) as z:
+        if odd := set(z.files) - {'names', 'labels', 'scores', 'subjects'}:
+            raise MsagcnError(f'not a score file ({min(odd)!r} is none of its parts)')
         subjects = z['subjects'] if 'subjects' in z.files else None
         return Scores(z['names'].tolist(), z['labels'], z['scores'], subjects)
 
