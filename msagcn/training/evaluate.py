@@ -134,6 +134,8 @@ def check_scores(
 def load_scores(path) -> Scores:
     "Read a score file; one that is not whole is an error."
     with reading(path, 'a score file', *BROKEN_ARRAYS), Arrays(path) as z:
+        if odd := set(z.files) - {'names', 'labels', 'scores', 'subjects'}:
+            raise MsagcnError(f'not a score file ({min(odd)!r} is none of its parts)')
         subjects = z['subjects'] if 'subjects' in z.files else None
         names, labels, scores = (np.atleast_1d(z[k]) for k in ('names', 'labels', 'scores'))
     check_scores(path, names, labels, scores, subjects)
