@@ -435,6 +435,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'msagcn.data.clips._check_manifest': ('data/clips.html#_check_manifest', 'msagcn/data/clips.py'),
                                    'msagcn.data.clips._drop_pages': ('data/clips.html#_drop_pages', 'msagcn/data/clips.py'),
                                    'msagcn.data.clips._equal_to_training': ('data/clips.html#_equal_to_training', 'msagcn/data/clips.py'),
+                                   'msagcn.data.clips._has_hash': ('data/clips.html#_has_hash', 'msagcn/data/clips.py'),
                                    'msagcn.data.clips._map_frames': ('data/clips.html#_map_frames', 'msagcn/data/clips.py'),
                                    'msagcn.data.clips.clips_from': ('data/clips.html#clips_from', 'msagcn/data/clips.py'),
                                    'msagcn.data.clips.equal_content': ('data/clips.html#equal_content', 'msagcn/data/clips.py'),
