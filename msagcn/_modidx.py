@@ -1551,6 +1551,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'msagcn/experiments/verify.py')},
             'msagcn.experiments.weights': { 'msagcn.experiments.weights._is_ours': ( 'experiments/weights.html#_is_ours',
                                                                                      'msagcn/experiments/weights.py'),
+                                            'msagcn.experiments.weights._layout': ( 'experiments/weights.html#_layout',
+                                                                                    'msagcn/experiments/weights.py'),
                                             'msagcn.experiments.weights._overridden': ( 'experiments/weights.html#_overridden',
                                                                                         'msagcn/experiments/weights.py'),
                                             'msagcn.experiments.weights._stated': ( 'experiments/weights.html#_stated',

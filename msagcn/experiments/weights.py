@@ -37,11 +37,6 @@ def new_model(
     p: TrainParameters, classes: int, skeleton: Skeleton, M: int, C: int
 ) -> torch.nn.Module:
     "A fresh model by its parameters."
-    if (joints := max(p.windows, default=1) * skeleton.V) > _MOST_NODES:
-        raise MsagcnError(
-            f'windows: {p.windows} of {skeleton.V} joints are a graph of {joints} nodes, '
-            f'more than {_MOST_NODES}'
-        )
     if p.model == 'msagcn':
         model = MSAGCN(
             classes,
@@ -59,12 +54,9 @@ def new_model(
         )
         model.recompute = p.recompute
         return exchange(model, LEAN)
-    graph = skeleton_from(p.layout) if p.layout else skeleton
-    if graph.V != skeleton.V:
-        raise MsagcnError(f'layout: {p.layout} has {graph.V} joints, the data have {skeleton.V}')
     return MSG3D(
         classes,
-        graph,
+        _layout(p, skeleton),
         p.frames,
         M=M,
         in_channels=C,
@@ -77,6 +69,19 @@ def new_model(
         disentangled=p.disentangled,
         seed=p.seed,
     )
+
+
+def _layout(p: TrainParameters, skeleton: Skeleton) -> Skeleton:
+    "The graph of MS-G3D: the data's own, or another on the same joints; refused if it is too large."
+    graph = skeleton_from(p.layout) if p.layout else skeleton
+    if graph.V != skeleton.V:
+        raise MsagcnError(f'layout: {p.layout} has {graph.V} joints, the data have {skeleton.V}')
+    if (nodes := max(p.windows, default=1) * graph.V) > _MOST_NODES:
+        raise MsagcnError(
+            f'windows: {p.windows} of {graph.V} joints are a graph of {nodes} nodes, '
+            f'more than {_MOST_NODES}'
+        )
+    return graph
 
 
 def build_model(p: TrainParameters, clips: Clips) -> torch.nn.Module:
