@@ -261,7 +261,8 @@ class _Note(Stated):
 def skeleton_from(note: str | dict) -> Skeleton:
     "The skeleton that a file records, see `skeleton_note`; `MsagcnError` for an unknown name."
     if isinstance(note, dict):
-        n = checked(_Note, note, 'skeleton')
+        as_read = {k: list(v) if isinstance(v, tuple) else v for k, v in note.items()}
+        n = checked(_Note, as_read, 'skeleton')
         if n.centre is not None and n.centre >= len(n.joints):
             raise MsagcnError(f'skeleton: centre: {n.centre}, of {len(n.joints)} joints')
         return tree_skeleton(n.name, tuple(n.joints), tuple(n.parents), n.centre)
