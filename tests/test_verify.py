@@ -347,7 +347,7 @@ def test_names_that_are_no_run(capfd, reports, embedded):
     change(reports, nproc=4)
     assert 'trained by 4 processes' in verify(capfd, reports, embedded)[2]
     (reports / 'runs/msagcn-embedded-plain-joint-s1/metrics.json').write_text('{}')
-    assert 'has no benchmark' in verify(capfd, reports, embedded)[2]
+    assert 'benchmark: is missing' in verify(capfd, reports, embedded)[2]
 
 
 def test_the_committed_small_run(capfd, tmp_path):
