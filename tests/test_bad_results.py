@@ -41,11 +41,12 @@ from msagcn.feeds.feeds import fed_store
 from msagcn.foreign.msagcn import read_state
 from msagcn.foreign.scores import read_labels
 from msagcn.models.msagcn import MSAGCN
-from msagcn.training.checkpoint import save_state
+from msagcn.training.checkpoint import previous, save_state
 from msagcn.training.evaluate import Scores, load_scores, save_scores
 from msagcn.training.loop import fit
 from msagcn.training.plan import Plan
 from msagcn.training.setup import make_optimiser
+from msagcn.training.tensors import load_tensors, save_tensors
 
 STREAMS = 'joint', 'bone'
 
@@ -292,11 +293,9 @@ def test_the_parameters_in_weights(changes, project, run):
 
 def test_weights_with_nan(project, run, capfd):
     f = project / f'runs/{run}/weights.safetensors'
-    with safe_open(f, 'pt') as opened:
-        about = opened.metadata()
-    tensors = load_file(f)
+    tensors, about = load_tensors(f, 'msagcn')
     tensors['classify.weight'][1, 2] = torch.nan
-    save_file(tensors, f, about)
+    save_tensors(f, tensors, 'msagcn', about)
     clip = next((project / 'data/raw/embedded/all_sqe').glob('*.json'))
     for argv in (
         ['predict', clip, '--weights', f],
@@ -521,7 +520,8 @@ def test_nan_names_step_clips_and_cause(embedded, tmp_path, seconds):
     says = ['epoch ', ', step ', 'data look guilty', f'coordinates in {clips.names[5]}']
     refused(broken_training, clips, tmp_path, plan, without_number, says=says)
     assert all(t.isfinite().all() for t in load_file(tmp_path / 'state').values())
-    (tmp_path / 'state').unlink()
+    for f in (tmp_path / 'state', previous(tmp_path / 'state')):
+        f.unlink()
     high = replace(plan, lr=1e30, epochs=1)
     with pytest.raises(MsagcnError, match=r'epoch 1, step [12] of 3 \(clips .* learning rate') as e:
         broken_training(clips, tmp_path, high, seconds=seconds)
