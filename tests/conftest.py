@@ -19,16 +19,21 @@ TINY = dict(frames=8, width=40, batch_size=8, epochs=1, warmup=0, val_subjects='
 
 
 # the files that take longest
-LONGEST = [
-    f'test_{name}'
-    for name in 'resume lab runners missing ntu explore distributed predict words verify'.split()
-]
+LONGEST = """
+    resume lab runners missing ntu explore distributed predict words verify
+    export docs native parity reports bench ntu_path ablation speed precog
+""".split()
 
 
 def pytest_collection_modifyitems(items):
     "The longest files come first, so that at the end no core waits for one of them."
     last = len(LONGEST)
-    items.sort(key=lambda i: LONGEST.index(i.path.stem) if i.path.stem in LONGEST else last)
+
+    def place(item):
+        name = item.path.stem.removeprefix('test_')
+        return LONGEST.index(name) if name in LONGEST else last
+
+    items.sort(key=place)
 
 
 @pytest.fixture(autouse=True)
