@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+import time
 from dataclasses import replace
 from functools import partial
 
@@ -17,6 +18,7 @@ from msagcn.bench.contenders import made_up_clips
 from msagcn.cli import main
 from msagcn.fast import cuda_graph
 from msagcn.feeds.feeds import fed_store
+from msagcn.stopping import asked
 from msagcn.training import loop
 from msagcn.training.turns import in_turns, pass_on
 
@@ -107,6 +109,8 @@ def test_a_signal_ends_all_after_a_checkpoint(tmp_path, embedded, monkeypatch, c
         steps.append(self.plan.seed)
         if len(steps) == 3:
             os.kill(os.getpid(), signal.SIGTERM)
+            while not asked():  # the main thread notes it when it has its turn
+                time.sleep(0.001)
 
     words = command(tmp_path / 'together', embedded, **seeds, together=2)
     with monkeypatch.context() as m:
