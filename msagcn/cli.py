@@ -18,6 +18,7 @@ from .experiments.combinations import grid
 from .experiments.names import FORMS
 from .experiments.parameters import ExportParameters, PredictParameters
 from .experiments.reading import as_arguments
+from .experiments.run_names import weights_file
 from .experiments.values import as_text
 from .foreign.fuse_flags import fuse_from_flags, has_fuse_flags
 from .grammar import PREDICT_FLAGS, USE_FLAGS, VERBS, parser
@@ -88,6 +89,7 @@ def export_weights(a) -> None:
     "Weights in another program's form, with the largest difference where that can be measured."
     check_ending(a.out, a.to)
     p = checked(a, ExportParameters, weights=a.weights, to=a.to)
+    weights_file(p.weights)  # an error now, before PyTorch is imported
     from msagcn.experiments.checkpoints import assumed
     from msagcn.experiments.weights import open_weights
     from msagcn.foreign.export import apart_onnx, apart_torch, export_onnx, export_torch

@@ -196,7 +196,10 @@ def test_the_source_distribution_has_what_its_tests_need(source):
     for folder in ('msagcn', 'params', 'nbs', 'tests'):
         there = {p.relative_to(source).as_posix() for p in (source / folder).rglob('*.*')}
         assert {p for p in there if (source / p).is_file() and '.egg-info' not in p} <= inside
-    assert not [n for n in inside if '__pycache__' in n or n.endswith('.safetensors')]
+    assert [n for n in inside if n.endswith('.safetensors')] == [
+        'msagcn/data_box/precog.safetensors'
+    ]
+    assert not [n for n in inside if '__pycache__' in n]
 
 
 def test_help_and_typing_errors_import_no_torch(installed, tmp_path):
