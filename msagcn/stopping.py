@@ -68,6 +68,8 @@ def noticing(
         return
     usual = [s for s in _NUMBERS if signal.getsignal(s) not in (signal.SIG_IGN, None)]
     before = {s: signal.signal(s, _note) for s in usual}
+    if _note not in before.values():
+        _asked = ''
     outer, _deferred = _deferred, deferred
     try:
         yield

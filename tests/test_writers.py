@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from msagcn.cli import main
 from msagcn.core import MsagcnError
 from msagcn.data.clips import load_clips
+from msagcn.stopping import asked
 from msagcn.training.checkpoint import previous, read_progress
 from msagcn.training.evaluate import load_scores
 from msagcn.training.steps import Steps
@@ -210,6 +211,8 @@ def test_signals_cost_no_step_and_are_the_exit_code(
         if coming and len(sent) == at:
             for s in coming:
                 os.kill(os.getpid(), getattr(signal, s))
+            while not asked():
+                time.sleep(0.001)
         sent.append(step)
 
     monkeypatch.setattr(Steps, 'take', interrupted)
