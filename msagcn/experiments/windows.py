@@ -43,10 +43,16 @@ def preparation(about: dict, name) -> Callable[[np.ndarray], np.ndarray | None]:
     """How a cut (T, M, V, C) becomes a clip for weights; the function returns None if nobody is in it.
 
     `about` is what `open_weights` returns; `name` is the clip's, for errors."""
+    storage = about.get('storage') or 'float32'
     if not about.get('reading'):
-        return lambda x: x if x.any() else None
+
+        def with_zeros(x):
+            x = np.nan_to_num(x).astype(storage)  # as known data sets hold who is absent
+            return x if x.any() else None
+
+        return with_zeros
     skeleton, channels = skeleton_from(about['skeleton']), about['channels']
-    reading, storage = reading_from(about['reading']), about.get('storage') or 'float32'
+    reading = reading_from(about['reading'])
 
     def prepared(x):
         x = with_nan(x, skeleton, channels, reading.missing, name)
@@ -97,7 +103,7 @@ class Windows:
             raise MsagcnError('windows: how many seconds are wanted for each window')
         self.answer, self.fps = Predictor(p), p.fps
         self.length = round(p.windows * p.fps)
-        self.step = round((p.step or p.windows / 2) * p.fps) if p.step else max(1, self.length // 2)
+        self.step = round(p.step * p.fps) if p.step else max(1, self.length // 2)
         for name, frames in (('windows', self.length), ('step', self.step)):
             if frames < 1:
                 seconds = getattr(p, name)
