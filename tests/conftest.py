@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,15 @@ SHARED = Path(__file__).resolve().parents[2] / 'shared'
 os.environ.setdefault('MSAGCN_QUIET', '1')
 
 TINY = dict(frames=8, width=40, batch_size=8, epochs=1, warmup=0, val_subjects='[1]', device='cpu')
+
+
+def pytest_sessionstart():
+    "Signals that nohup or a script's background ignore are as in a shell, also for what tests start."
+    usual = dict(SIGHUP=signal.SIG_DFL, SIGINT=signal.default_int_handler)
+    for name, handler in usual.items():
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 # the files that take longest
