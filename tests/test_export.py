@@ -29,6 +29,19 @@ ABOUT = dict(
     parameters=dict(model='msagcn', stream='bone_motion', frames=4, lr=0.1),
 )
 
+FIVE = dict(
+    name='mine',
+    joints=['hip', 'neck', 'head', 'left hand', 'right hand'],
+    parents=[0, 0, 1, 1, 1],
+    centre=0,
+)
+FED = [
+    ('nw_ucla', 'bone_motion', 1),
+    ('ctr_gcn', 'joint', 2),
+    ('whole', 'bone', 2),
+    ('padded', 'joint_motion', 1),
+]
+
 
 def settled(model):
     """The model after one batch, with logits of unit size.
@@ -290,17 +303,11 @@ def test_input_of_own_clips_is_made_by_what_a_file_says(feed, stream):
     from msagcn.foreign.export import describe
 
     g, lengths = np.random.default_rng(1), np.array([3, 14, 30])
-    skeleton = dict(
-        name='mine',
-        joints=['hip', 'neck', 'head', 'left hand', 'right hand'],
-        parents=[0, 0, 1, 1, 1],
-        centre=0,
-    )
     frames = g.normal(0, 0.1, (lengths.sum(), 2, 5, 3)).cumsum(0).astype(np.float32) + 1
     frames[5:9, 1] = frames[20:22, 0] = frames[-9:, 1] = frames[17:19, 0] = 0  # not there
     clips = Clips(
         benchmark='mine',
-        skeleton=skeleton,
+        skeleton=FIVE,
         classes=['wave', 'sit', 'stand'],
         names=list('abc'),
         labels=np.arange(3),
@@ -313,7 +320,7 @@ def test_input_of_own_clips_is_made_by_what_a_file_says(feed, stream):
         notes=dict(reading=reading_note(Reading())),
     )
     about = dict(
-        skeleton=skeleton,
+        skeleton=FIVE,
         feed=feed,
         parameters=dict(stream=stream),
         channels='xyz',
@@ -330,41 +337,20 @@ def test_input_of_own_clips_is_made_by_what_a_file_says(feed, stream):
     )
 
 
-@pytest.mark.parametrize(
-    'feed, stream, bodies',
-    [
-        ('nw_ucla', 'bone_motion', 1),
-        ('ctr_gcn', 'joint', 2),
-        ('whole', 'bone', 2),
-        ('padded', 'joint_motion', 1),
-    ],
-)
-def test_an_onnx_file_is_fed_by_what_it_says(tmp_path, feed, stream, bodies):
-    """From the prepared clip to the package's logits, by nothing but the entries of the file.
+def trained(folder, feed, stream, bodies):
+    """Three clips of a five-joint skeleton and the weights of a small network for a feed.
 
-    The other two files have the same entries.
-    """
-    pytest.importorskip('onnxruntime')
-    import onnx
-    import onnxruntime
-
+    Returns the clips, the store, the network and what is known of it."""
     from msagcn.experiments.train_parameters import TrainParameters
     from msagcn.experiments.weights import build_model, open_weights, save_weights
     from msagcn.feeds.feeds import batch, fed_store
-    from msagcn.training.evaluate import predict
 
-    g = np.random.default_rng(0)
-    skeleton = dict(
-        name='mine',
-        joints=['hip', 'neck', 'head', 'left hand', 'right hand'],
-        parents=[0, 0, 1, 1, 1],
-        centre=0,
-    )
     lengths = np.array([9, 14, 30])
-    frames = g.normal(0, 0.1, (lengths.sum(), bodies, 5, 3)).cumsum(0).astype(np.float32)
+    shape = lengths.sum(), bodies, 5, 3
+    frames = np.random.default_rng(0).normal(0, 0.1, shape).cumsum(0).astype(np.float32)
     clips = Clips(
         benchmark='mine',
-        skeleton=skeleton,
+        skeleton=FIVE,
         classes=['wave', 'sit', 'stand'],
         names=list('abc'),
         labels=np.arange(3),
@@ -386,31 +372,26 @@ def test_an_onnx_file_is_fed_by_what_it_says(tmp_path, feed, stream, bodies):
         benchmark='mine',
         device='cpu',
     )
-    s = fed_store(clips, feed=feed)
-    model = build_model(p, clips)
+    s, model = fed_store(clips, feed=feed), build_model(p, clips)
     for m in model.modules():
         if isinstance(m, nn.modules.batchnorm._BatchNorm):
             m.momentum = 1.0
     with torch.no_grad():
         model.train()(batch(s, torch.arange(3), 12, stream))
-    save_weights(tmp_path / 'w.safetensors', p, clips, model.eval())
-    net, about = open_weights(tmp_path / 'w.safetensors')
-    said = {
-        e.key: json.loads(e.value)
-        for e in onnx.load(export_onnx(net, tmp_path / 'm.onnx', about)).metadata_props
-    }
-    session = onnxruntime.InferenceSession(tmp_path / 'm.onnx', providers=['CPUExecutionProvider'])
-    ours = predict(net, s, range(3), 12, stream)
-    theirs = np.concatenate(
-        [
-            session.run(['logits'], {'clips': fed_by_what_it_says(clips[n], said)})[0]
-            for n in clips.names
-        ]
-    )
-    np.testing.assert_allclose(theirs, ours, atol=1e-4 * np.abs(ours).max())
-    assert [said['classes'][i] for i in theirs.argmax(1)] == [
-        clips.classes[i] for i in ours.argmax(1)
-    ]
+    save_weights(folder / 'w.safetensors', p, clips, model.eval())
+    return clips, s, *open_weights(folder / 'w.safetensors')
+
+
+@pytest.mark.parametrize('feed, stream, bodies', FED)
+def test_a_file_says_how_it_is_fed(tmp_path, feed, stream, bodies):
+    "The input of the network from the prepared clip, by nothing but the entries of a file."
+    from msagcn.feeds.feeds import batch
+
+    clips, s, net, about = trained(tmp_path, feed, stream, bodies)
+    said = {k: json.loads(v) for k, v in export.describe(net, about).items()}
+    theirs = np.concatenate([fed_by_what_it_says(clips[n], said) for n in clips.names])
+    ours = batch(s, torch.arange(3), 12, stream).numpy()
+    np.testing.assert_allclose(theirs, ours, atol=1e-5 * np.abs(ours).max())
     wanted = dict(
         feed=feed,
         channels='xyz',
@@ -418,8 +399,8 @@ def test_an_onnx_file_is_fed_by_what_it_says(tmp_path, feed, stream, bodies):
         pipeline='none',
         frames=12,
         stream=stream,
-        joints=skeleton['joints'],
-        parents=skeleton['parents'],
+        joints=FIVE['joints'],
+        parents=FIVE['parents'],
         centre=0,
         bodies=bodies,
         classes=clips.classes,
@@ -427,18 +408,36 @@ def test_an_onnx_file_is_fed_by_what_it_says(tmp_path, feed, stream, bodies):
     assert {k: said[k] for k in wanted} == wanted and said['lengths'] == dict(
         shortest=9, median=11, p95=14, longest=14
     )
+    with safe_open(tmp_path / 'w.safetensors', 'pt') as f:
+        header = json.loads(f.metadata()['msagcn'])
+    kept = 'feed', 'channels', 'image', 'joints', 'parents', 'centre', 'classes'
+    assert {k: header[k] for k in kept} == {k: wanted[k] for k in kept}
+
+
+def test_an_onnx_file_answers_what_is_fed_by_what_it_says(tmp_path):
+    """From the prepared clip to the package's logits, by nothing but the file.
+
+    PyTorch's file has the same entries."""
+    pytest.importorskip('onnxruntime')
+    import onnx
+    import onnxruntime
+
+    from msagcn.training.evaluate import predict
+
+    clips, s, net, about = trained(tmp_path, 'nw_ucla', 'bone_motion', 1)
+    path = export_onnx(net, tmp_path / 'm.onnx', about)
+    said = {e.key: json.loads(e.value) for e in onnx.load(path).metadata_props}
+    assert said == {k: json.loads(v) for k, v in export.describe(net, about).items()}
+    session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
+    ours = predict(net, s, range(3), 12, 'bone_motion')
+    fed = [fed_by_what_it_says(clips[n], said) for n in clips.names]
+    theirs = np.concatenate([session.run(['logits'], {'clips': x})[0] for x in fed])
+    np.testing.assert_allclose(theirs, ours, atol=1e-4 * np.abs(ours).max())
+    answers = [said['classes'][i] for i in theirs.argmax(1)]
+    assert answers == [clips.classes[i] for i in ours.argmax(1)]
     extra = {'msagcn.json': ''}
     torch.export.load(export_torch(net, tmp_path / 'm.pt2', about), extra_files=extra)
     assert json.loads(extra['msagcn.json']) == said
-    with safe_open(tmp_path / 'w.safetensors', 'pt') as f:
-        header = json.loads(f.metadata()['msagcn'])
-    assert {
-        k: header[k]
-        for k in ('feed', 'channels', 'image', 'joints', 'parents', 'centre', 'classes')
-    } == {
-        k: wanted[k]
-        for k in ('feed', 'channels', 'image', 'joints', 'parents', 'centre', 'classes')
-    }
 
 
 def test_differences_are_reported_absolute_and_relative(tmp_path):
