@@ -50,16 +50,16 @@ def _asked(config: dict, verb: str) -> list:  # of (parameters, flags)
     for line in lines:
         told = parser().parse_args([verb, *shlex.split(line)])
         flags = ['--no-notebook'] if getattr(told, 'no_notebook', False) else []
-        given = dict(device=_take_device(told)) if verb == 'train' else {}
-        found += [(p.model_copy(update=given), flags) for p in asked_for(told)]
+        device = _take_device(told) if verb == 'train' else {}
+        found += [(p.model_copy(update=device), flags) for p in asked_for(told)]
     return found
 
 
-def _take_device(told) -> str:
+def _take_device(told) -> dict:
     "The device that a line names, without the check that it is here: the job may run elsewhere."
-    devices = [value for name, value in told.parameter if name == 'device']
+    device = {name: value for name, value in told.parameter if name == 'device'}
     told.parameter = [pair for pair in told.parameter if pair[0] != 'device']
-    return devices[0] if devices else 'auto'
+    return device
 
 
 def jobs(config: dict) -> dict[str, Job]:  # by verb/name

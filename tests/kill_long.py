@@ -309,7 +309,7 @@ def one_round(verb: Verb, at: Reference, folder: Path, log: Path, rng, found: Fo
     for _ in range(rng.randint(1, verb.most)):
         size = log.stat().st_size
         pid = start(verb, folder, log)
-        time.sleep(rng.uniform(0.02, at.seconds))
+        time.sleep(rng.uniform(0.02, 0.8 * at.seconds))
         sent, of = rng.choice(SIGNALS), rng.choice(verb.victims)
         alive = living(pid)
         if alive:

@@ -75,6 +75,23 @@ def test_only_what_is_out_of_date_runs_and_failures_are_named(tmp_path):
     assert (kept / 'weights.safetensors').exists() and (kept / 'record/metrics.json').exists()
 
 
+SLURM = (
+    '--executor slurm --jobs 3 --slurm-no-account --slurm-status-command squeue --latency-wait 30'
+)
+
+
+def test_the_same_through_slurm(tmp_path):
+    "On one node, where Slurm is at work: the profile's words, without accounting."
+    tool('snakemake')
+    if sh(tool('sinfo'), '--noheader', check=False).returncode:
+        pytest.skip('Slurm is installed and not at work')
+    write(tmp_path)
+    code, started, said = flow(tmp_path, *SLURM.split(), '--default-resources', 'mem_mb=1500')
+    assert code == 1 and 'has been submitted with SLURM jobid' in said
+    assert f'failed: {FAILS}: ' in said and '4 done, 1 waiting, 1 failed' in said
+    assert 'the loss is not finite' in said  # its own last line
+
+
 def test_a_changed_run_takes_a_name_only_where_it_is_said(embedded, tmp_path, capfd):
     "Without Snakemake: what the rules call."
     line = ['train', '--no-notebook', '-p', 'data_dir', str(embedded), '-p', 'runs_dir']
