@@ -183,13 +183,13 @@ def forget_failures(found: dict[str, Job]) -> None:
 def state(path: str, found: dict[str, Job]) -> tuple[str, str]:  # done, failed or waiting; in words
     "How far a job has come."
     job = found[path]
-    if Path(done(path)).exists():
-        return 'done', _accuracy(job)
-    if Path(log(path)).exists():
-        lines = Path(log(path)).read_text(encoding='utf-8', errors='replace').strip().splitlines()
-        return 'failed', (lines or ['it said nothing'])[-1].removeprefix('msagcn: ')
     missing = [n for n in job.needs if not Path(done(n)).exists()]
     missing += [str(f) for f in job.files if not f.exists()]
+    if Path(done(path)).exists() and not missing:
+        return 'done', _accuracy(job)
+    if Path(log(path)).exists() and not Path(done(path)).exists():
+        lines = Path(log(path)).read_text(encoding='utf-8', errors='replace').strip().splitlines()
+        return 'failed', (lines or ['it said nothing'])[-1].removeprefix('msagcn: ')
     return 'waiting', f'for {missing[0]}' if missing else ''
 
 
