@@ -276,6 +276,12 @@ def _add_own_flags(v, name: str) -> None:
             action='store_true',
             help='do without the executed notebook beside the weights',
         )
+    if name == 'train':
+        v.add_argument(
+            '--replace',
+            action='store_true',
+            help='move a run of the same name with other parameters to runs/replaced first',
+        )
     if name == 'fuse':
         add_fuse_flags(v)
     if name in ('explore', 'facts'):

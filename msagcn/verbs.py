@@ -70,8 +70,14 @@ def run_train(p: TrainParameters, notebooks: bool = True) -> None:
         _try_to_render('train', p, p.folder.local, 'the run is finished, its notebook')
 
 
-def run_trainings(runs: list[TrainParameters], notebooks: bool = True) -> None:
+def run_trainings(
+    runs: list[TrainParameters],
+    notebooks: bool = True,
+    replace: bool = False,  # runs of the same names with other parameters, which are kept elsewhere
+) -> None:
     "Runs one after the other, or together where the parameters say so."
+    if replace:
+        _make_room(runs)
     if all(p.together == 1 for p in runs):
         for p in runs:
             run_train(p, notebooks)
@@ -83,6 +89,16 @@ def run_trainings(runs: list[TrainParameters], notebooks: bool = True) -> None:
         _print_result(p, m)
         if notebooks:
             _try_to_render('train', p, p.folder.local, 'the run is finished, its notebook')
+
+
+def _make_room(runs: list[TrainParameters]) -> None:
+    "Move runs of the same names with other parameters away; of several processes one does it."
+    from msagcn.distributed.ranks import place
+    from msagcn.experiments.run_folder import set_aside
+
+    for p in runs if not place() or place()[0] == 0 else []:
+        if to := set_aside(p):
+            print(f'msagcn: {p.run_id}: the run with other parameters is now {to}', file=sys.stderr)
 
 
 def _print_result(p: TrainParameters, m: dict) -> None:

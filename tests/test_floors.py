@@ -30,6 +30,7 @@ MAY_IMPORT = {
     'bench verbs',
     'cli': 'core native stopping distributed data feeds models fast training foreign experiments report '
     'bench verbs grammar',
+    'workflow': 'core experiments grammar cli',
     '__main__': 'cli',
 }
 
