@@ -301,7 +301,7 @@ def test_world_landmarks_are_taken_for_3d_alone(tmp_path):
 
 YAML = {
     'cycle': (dict(parents=[None, 'head', 'chest', 1, 1]), 'go in a circle: chest > head > chest'),
-    'two roots': (dict(parents=[None, None, 1, 1, 1]), '2 roots'),
+    'two roots': (dict(parents=[None, None, 1, 1, 1]), 'no limb joins pelvis to the others'),
     'few parents': (dict(parents=[0, 0]), '5 joints but 2 parents'),
     'unknown parent': (dict(parents=[None, 'spine', 1, 1, 1]), "'spine'"),
     'parent too large': (dict(parents=[0, 0, 9, 1, 1]), '9, not a joint'),
