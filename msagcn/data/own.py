@@ -39,8 +39,14 @@ class _Row(NamedTuple):
         return self.clip.name if self.clip.is_dir() else self.clip.stem
 
 
+# what file managers leave in folders, in lower case
+_LEFT = {'thumbs.db', 'ehthumbs.db', 'desktop.ini', 'icon\r', '__macosx'}
+
+
 def _inside(folder):
-    return sorted(p for p in folder.iterdir() if not p.name.startswith('.'))
+    "What is in a folder, without hidden files and what file managers leave."
+    named = sorted(p for p in folder.iterdir() if not p.name.startswith('.'))
+    return [p for p in named if p.name.lower() not in _LEFT]
 
 
 def _clips_in(part):  # yields (file or folder of frames, class)
@@ -132,51 +138,83 @@ def _check_names(names, rows):
 
 def _read_all(d: Description, names, files) -> tuple[list[np.ndarray], dict]:
     "The frames of each clip, and notes for the manifest."
-    frames, missing, people = [], [], {what: {} for what in COUNTED}
+    frames, missing, people, bad = [], [], {what: {} for what in COUNTED}, {}
     with Progress(len(files), 'reading') as bar:
         for name, file in zip(names, files):
             counts = Counter()
-            x, found = read_filled(
-                file, d.skeleton, d.channels, d.persons, d.image, d.reading, counts
-            )
+            try:
+                x, found = read_filled(
+                    file, d.skeleton, d.channels, d.persons, d.image, d.reading, counts
+                )
+            except MsagcnError as e:
+                bad[name] = e
+                bar.step()
+                continue
             frames.append(x)
             missing.append(found)
             for what in COUNTED:
                 if counts[what]:
                     people[what][name] = counts[what]
             bar.step()
+    if bad and not (d.skip and frames):
+        raise _all_of(bad, len(files))
     total = sum(missing[1:], missing[0])
     notes = dict(reading=reading_note(d.reading), missing=missing_note(total, d.skeleton))
     if any(people.values()):
         notes['links'] = people
+    if bad:
+        notes['refused'] = [dict(name=n, cause='unreadable', line=str(e)) for n, e in bad.items()]
     return frames, notes
 
 
-def _checked_rows(d: Description) -> tuple[list[_Row], list[str], list[str]]:
-    "The clips of the set by name, their names, and the classes."
-    rows = sorted(_by_table(d) if d.table else _by_folder(d), key=lambda row: row.name)
-    names = [row.name for row in rows]
+_TOLD = 5  # files that are told in full
+
+
+def _all_of(bad: dict[str, MsagcnError], of: int) -> MsagcnError:
+    "One error for all files that cannot be read: the first in full, the others by name."
+    if len(bad) == 1:
+        return next(iter(bad.values()))
+    told = '; '.join(str(e) for e in list(bad.values())[:_TOLD])
+    others = list(bad)[_TOLD:]
+    more = f'; and {len(others)} more: {", ".join(others)}' if others else ''
+    return MsagcnError(
+        f'{len(bad)} of {of} clips cannot be read (skip: true leaves them out): {told}{more}'
+    )
+
+
+def _check_parts(d: Description, rows: list[_Row]) -> list[str]:
+    "The classes, each of which is trained; clips to train and to test are there."
     for part in ('train', 'test'):
         if not any(row.part == part for row in rows):
             raise MsagcnError(f'{d.table or d.clips / part}: no clips to {part}')
-    _check_names(names, rows)
     classes = list(d.classes or sorted({row.label for row in rows}))
     trained = {row.label for row in rows if row.part == 'train'}
     for c in classes:
         if c not in trained:
             raise MsagcnError(f"{d.table or d.clips / 'train'}: no clips of class '{c}' to train")
-    return rows, names, classes
+    return classes
+
+
+def _checked_rows(d: Description) -> tuple[list[_Row], list[str]]:
+    "The clips of the set by name, and the classes."
+    rows = sorted(_by_table(d) if d.table else _by_folder(d), key=lambda row: row.name)
+    classes = _check_parts(d, rows)
+    _check_names([row.name for row in rows], rows)
+    return rows, classes
 
 
 def read_custom(
     path,  # the YAML
     benchmark: str,  # the name that the set is given
 ) -> Clips:
-    "Read, check and fill all clips of a description; `MsagcnError` names the first bad one."
+    "Read, check and fill all clips of a description; `MsagcnError` names all bad ones."
     d = read_description(path)
-    rows, names, classes = _checked_rows(d)
-    files = [row.clip for row in rows]
-    frames, notes = _read_all(d, names, files)
+    rows, classes = _checked_rows(d)
+    frames, notes = _read_all(d, [row.name for row in rows], [row.clip for row in rows])
+    if skipped := {r['name'] for r in notes.get('refused', ())}:
+        rows = [row for row in rows if row.name not in skipped]
+        classes = _check_parts(d, rows)
+    names, files = [row.name for row in rows], [row.clip for row in rows]
     is_3d = d.channels == 'xyz'
     clips = Clips(
         benchmark=benchmark,

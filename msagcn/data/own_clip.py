@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core import MsagcnError
 from .asked import Asked
-from .formats import format_of
+from .formats import read_file
 from .missing import Missing, Reading, fill, with_nan
 from .skeleton import Skeleton
 
@@ -56,7 +56,7 @@ def raw_coordinates(
         image=image,
         counts=counts,
     )
-    x = format_of(path).read(path, asked)
+    x = read_file(path, asked)
     if len(x) == 0:
         raise MsagcnError(f'{path}: zero frames')
     bad = np.abs(x) > np.finfo(np.float32).max
