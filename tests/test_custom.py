@@ -500,9 +500,9 @@ def test_bad_folders(tmp_path):
     (tmp_path / 'test/wave/.DS_Store').touch()
     (tmp_path / 'report.txt').touch()
     assert len(read_custom(path, 'mine')) == 18  # what is none of our business
-    (tmp_path / 'test/wave/notes.txt').touch()
-    refused(path, "ending '.txt' is not one of .npy", begins=tmp_path / 'test/wave/notes.txt')
-    (tmp_path / 'test/wave/notes.txt').unlink()
+    (tmp_path / 'test/wave/notes.doc').touch()
+    refused(path, "ending '.doc' is not one of .npy", begins=tmp_path / 'test/wave/notes.doc')
+    (tmp_path / 'test/wave/notes.doc').unlink()
     (tmp_path / 'test/wave').rename(tmp_path / 'test/wvae')  # a slip of the pen
     refused(path, "no clips of class 'wvae' to train")
     (tmp_path / 'test/notes.npy').touch()

@@ -204,15 +204,34 @@ def test_all_bad_files_are_told_at_once_or_skipped(tmp_path, capsys, monkeypatch
     with pytest.raises(MsagcnError) as e:
         read_custom(tmp_path / 'mine.yaml', 'mine')
     told = str(e.value)
-    assert '\n' not in told and told.startswith(
-        '7 of 11 clips cannot be read (skip: true leaves them'
-    )
+    assert told.startswith(str(tmp_path / 'train/x/bad0.csv')) and '\n' not in told
+    assert '; 6 more of 11 clips cannot be read (skip: true leaves all of them out): ' in told
     assert all(f'bad{i}' in told for i in range(7))
     (tmp_path / 'mine.yaml').write_text(text + 'skip: true\n')
     monkeypatch.chdir(tmp_path)
     args = ['prepare', *pairs(benchmark='mine', source='mine.yaml', data_dir='data')]
     assert main(args) == 0
     assert 'bad0' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('name, package', [('a.h5', 'h5py'), ('a.c3d', 'ezc3d')])
+def test_a_format_whose_package_is_not_there_says_how_to_get_it(
+    name, package, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    (tmp_path / name).write_bytes(b'\x02P' + bytes(600))
+    channels = 'xyz' if package == 'ezc3d' else 'xy'
+    with pytest.raises(MsagcnError) as e:
+        raw_coordinates(tmp_path / name, MOUSE, channels)
+    assert f'{name}: is read by the package {package}' in str(e.value)
+    assert f"pip install 'msagcn[{package}]'" in str(e.value)
+
+
+def test_packages_of_single_formats_are_imported_only_when_needed():
+    code = (
+        'import sys, msagcn.data.own; sys.exit(bool({"h5py", "ezc3d", "torch"} & set(sys.modules)))'
+    )
+    assert subprocess.run([sys.executable, '-c', code], cwd=ROOT).returncode == 0
 
 
 # --- skeletons and the list

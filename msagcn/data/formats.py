@@ -15,6 +15,7 @@ import numpy as np
 from ..core import MsagcnError
 from .asked import Asked
 from .bvh import read_bvh
+from .c3d import read_c3d
 from .clip_files import read_estimate, read_numpy, read_table
 from .deeplabcut import is_deeplabcut, read_deeplabcut
 from .landmarks import is_bare, read_bare
@@ -23,6 +24,7 @@ from .pose_files import read_pose_file
 from .sensor_tables import is_sensor_table, read_sensor_table
 from .sensor_text import read_msr_text, read_ntu_clip
 from .skeleton import SKELETONS, Skeleton
+from .sleap import read_sleap
 
 # %% ../../nbs/data/58_formats.ipynb #c579ccbf
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,8 @@ class Format:
     tells: Callable[[Path, Asked], bool] | None = (
         None  # whether a file is of this kind; None: any is
     )
-    # of 3D coordinates: 'm', known; 'asked', the description must say it; '': it may
+    # of 3D coordinates: 'm', known; 'asked', the description must say it; '': it may;
+    # 'own': the reader makes it metres
     unit: str = ''
 
 # %% ../../nbs/data/58_formats.ipynb #d06b4161
@@ -129,6 +132,21 @@ FORMATS: tuple[Format, ...] = (
         read=read_pose_file,
     ),
     Format(
+        name='SLEAP',
+        ending='.h5',
+        what='an analysis file, by h5py',
+        example="pip install 'msagcn[h5py]'",
+        read=read_sleap,
+    ),
+    Format(
+        name='C3D',
+        ending='.c3d',
+        what='motion capture: markers, by ezc3d',
+        example="pip install 'msagcn[ezc3d]'",
+        read=read_c3d,
+        unit='own',
+    ),
+    Format(
         name='BVH',
         ending='.bvh',
         what='motion capture: a hierarchy and its rotations',
@@ -165,7 +183,7 @@ def read_file(path, asked: Asked) -> np.ndarray:  # (T, M, V, C)
     "One clip by the reader of its format; in metres, if a unit is known."
     found = format_of(path, asked)
     x, said = found.read(path, asked), asked.reading.unit
-    if asked.channels != 'xyz':
+    if asked.channels != 'xyz' or found.unit == 'own':
         return x
     if found.unit == 'm' and said not in ('', 'm'):
         raise MsagcnError(f'{path}: {found.name} has metres; the description says unit: {said}')

@@ -171,14 +171,15 @@ _TOLD = 5  # files that are told in full
 
 
 def _all_of(bad: dict[str, MsagcnError], of: int) -> MsagcnError:
-    "One error for all files that cannot be read: the first in full, the others by name."
-    if len(bad) == 1:
+    "One error for all files that cannot be read: the first in full, many others by name."
+    first, *others = map(str, bad.values())
+    if not others:
         return next(iter(bad.values()))
-    told = '; '.join(str(e) for e in list(bad.values())[:_TOLD])
-    others = list(bad)[_TOLD:]
-    more = f'; and {len(others)} more: {", ".join(others)}' if others else ''
+    told, names = '; '.join(others[: _TOLD - 1]), list(bad)[_TOLD:]
+    more = f'; and {", ".join(names)}' if names else ''
     return MsagcnError(
-        f'{len(bad)} of {of} clips cannot be read (skip: true leaves them out): {told}{more}'
+        f'{first}; {len(others)} more of {of} clips cannot be read '
+        f'(skip: true leaves all of them out): {told}{more}'
     )
 
 

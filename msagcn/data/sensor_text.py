@@ -54,7 +54,7 @@ def read_msr_text(path, asked: Asked) -> np.ndarray:  # (T, M, 20, 3)
     "A text of twenty lines a frame, each x, y, z and perhaps a confidence."
     if asked.skeleton.V != _ROWS or asked.channels != 'xyz':
         raise MsagcnError(
-            f'{path}: has {_ROWS} joints in 3D, not {asked.skeleton.V} '
+            f'{path}: a text of MSR-Action3D has {_ROWS} joints in 3D, not {asked.skeleton.V} '
             f'({asked.skeleton.name}, channels {asked.channels})'
         )
     with reading(path, 'text', ValueError):
