@@ -379,6 +379,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'msagcn.data.bvh._turn': ('data/bvh.html#_turn', 'msagcn/data/bvh.py'),
                                  'msagcn.data.bvh.read_bvh': ('data/bvh.html#read_bvh', 'msagcn/data/bvh.py')},
             'msagcn.data.c3d': { 'msagcn.data.c3d._check_header': ('data/c3d.html#_check_header', 'msagcn/data/c3d.py'),
+                                 'msagcn.data.c3d._check_parameters': ('data/c3d.html#_check_parameters', 'msagcn/data/c3d.py'),
+                                 'msagcn.data.c3d._order': ('data/c3d.html#_order', 'msagcn/data/c3d.py'),
                                  'msagcn.data.c3d._unit': ('data/c3d.html#_unit', 'msagcn/data/c3d.py'),
                                  'msagcn.data.c3d._value': ('data/c3d.html#_value', 'msagcn/data/c3d.py'),
                                  'msagcn.data.c3d.read_c3d': ('data/c3d.html#read_c3d', 'msagcn/data/c3d.py')},

@@ -7,6 +7,7 @@ exit status is the number of kinds of anything else: another exception, more tha
 is capped at 4 GiB, so a file that asks for more ends in an error as well.
 """
 
+import io
 import json
 import random
 import resource
@@ -18,6 +19,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +113,31 @@ def pose_file(x, version=0.1) -> bytes:  # x (T, M, 4, 3): x, y, confidence
     return out
 
 
+def sleap(x) -> bytes:  # x (T, animals, 4, 3)
+    "An analysis file of SLEAP's."
+    import h5py
+
+    with h5py.File(out := io.BytesIO(), 'w') as h5:
+        h5['node_names'] = [j.replace(' ', '').encode() for j in MOUSE.joints]
+        h5['tracks'] = x[..., :2].transpose(1, 3, 2, 0)
+        h5['point_scores'] = x[..., 2].transpose(1, 2, 0)
+    return out.getvalue()
+
+
+def c3d(x) -> bytes:  # x (T, 20, 3)
+    "A C3D file in millimetres."
+    import ezc3d
+
+    c = ezc3d.c3d()
+    c['parameters']['POINT']['LABELS']['value'] = list(UCLA20.joints)
+    c['parameters']['POINT']['UNITS']['value'] = ['mm']
+    c['parameters']['POINT']['RATE']['value'] = [100]
+    c['data']['points'] = np.concatenate([x.transpose(2, 1, 0), np.ones((1, 20, len(x)))])
+    with tempfile.TemporaryDirectory() as d:
+        c.write(f'{d}/a.c3d')
+        return Path(d, 'a.c3d').read_bytes()
+
+
 def in_lines(data, rng) -> bytes:
     "A text with words replaced, or lines left out, doubled or exchanged."
     if rng.random() < 0.3:
@@ -182,28 +209,37 @@ def kinds() -> dict:  # name -> file's name, good bytes, spoiler, what is asked
         for v in (0, 0.1, 0.2)
     }
     msr = '\n'.join(f'{a} {b} {c} 1' for a, b, c in body.reshape(-1, 3).tolist())
-    return poses | {
-        'DeepLabCut': ('a.csv', deeplabcut(one_).encode(), texts, mouse),
-        'DeepLabCut, two': ('a.csv', deeplabcut(two, ['anna', 'ben']).encode(), texts, mouse),
-        'Kinect ;': ('a.csv', kinect(body).encode(), in_lines, dict(skeleton=UCLA20) | m),
-        'Kinect ,': ('a.csv', kinect(body, ',').encode(), texts, dict(skeleton=UCLA20) | m),
-        'numbered CSV': ('a.csv', plain.encode(), texts, dict(skeleton=MEDIAPIPE33)),
-        'bare lists': (
-            'a.json',
-            json.dumps(marks.tolist()).encode(),
-            lists,
-            dict(skeleton=MEDIAPIPE33),
-        ),
-        'bare objects': (
-            'a.json',
-            json.dumps([named, None, [named]]).encode(),
-            lists,
-            dict(skeleton=MEDIAPIPE33),
-        ),
-        'NTU': ('a.skeleton', ntu(ntu_).encode(), in_lines, dict(skeleton=NTU25, persons=2)),
-        'MSR': ('a.txt', msr.encode(), in_lines, dict(skeleton=UCLA20) | m),
-        'BVH': ('a.bvh', motion.encode(), in_lines, dict(skeleton=ARM) | in_metres),
-    }
+    packages = {}
+    if find_spec('h5py'):
+        packages['SLEAP'] = 'a.h5', sleap(two), bent, mouse
+    if find_spec('ezc3d'):
+        packages['C3D'] = 'a.c3d', c3d(body), bent, dict(skeleton=UCLA20)
+    return (
+        packages
+        | poses
+        | {
+            'DeepLabCut': ('a.csv', deeplabcut(one_).encode(), texts, mouse),
+            'DeepLabCut, two': ('a.csv', deeplabcut(two, ['anna', 'ben']).encode(), texts, mouse),
+            'Kinect ;': ('a.csv', kinect(body).encode(), in_lines, dict(skeleton=UCLA20) | m),
+            'Kinect ,': ('a.csv', kinect(body, ',').encode(), texts, dict(skeleton=UCLA20) | m),
+            'numbered CSV': ('a.csv', plain.encode(), texts, dict(skeleton=MEDIAPIPE33)),
+            'bare lists': (
+                'a.json',
+                json.dumps(marks.tolist()).encode(),
+                lists,
+                dict(skeleton=MEDIAPIPE33),
+            ),
+            'bare objects': (
+                'a.json',
+                json.dumps([named, None, [named]]).encode(),
+                lists,
+                dict(skeleton=MEDIAPIPE33),
+            ),
+            'NTU': ('a.skeleton', ntu(ntu_).encode(), in_lines, dict(skeleton=NTU25, persons=2)),
+            'MSR': ('a.txt', msr.encode(), in_lines, dict(skeleton=UCLA20) | m),
+            'BVH': ('a.bvh', motion.encode(), in_lines, dict(skeleton=ARM) | in_metres),
+        }
+    )
 
 
 def spoilt(kind: str, seed: int, cases: int, folder, show=print) -> Counter:

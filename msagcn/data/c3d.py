@@ -6,6 +6,7 @@
 __all__ = ['read_c3d']
 
 # %% ../../nbs/data/55_c3d.ipynb #a0b11d18
+import math
 import struct
 from pathlib import Path
 
@@ -23,16 +24,47 @@ _UNITS = dict(mm='mm', cm='cm', m='m') | dict(
 )
 
 
-def _check_header(path) -> None:
+def _check_header(data: bytes) -> None:
     "Refuse a file that is no C3D, or claims more frames than it has bytes for."
-    with reading(path, 'C3D', struct.error), open(path, 'rb') as f:
-        head = f.read(512)
-        _, key, points, analog, first, last = struct.unpack_from('<BBHHHH', head)
-        if key != 0x50 or len(head) < 512:
-            raise MsagcnError('not C3D')
-        size = Path(path).stat().st_size
-    frames = max(last - first + 1, 0)
-    check_claim(frames * (8 * points + 2 * analog), size, path)
+    if len(data) < 1024 or data[1] != 0x50:
+        raise ValueError('no header of it')
+    order = _order(data)
+    points, analog, first, last = struct.unpack_from(f'{order}HHHH', data, 2)
+    check_claim(max(last - first + 1, 0) * (8 * points + 2 * analog), len(data), 'the header')
+
+
+def _order(data: bytes) -> str:
+    "The order of bytes, by the processor's number in front of the parameters."
+    at = (data[0] - 1) * 512 + 3
+    processor = data[at] if 0 <= at < len(data) else 0
+    if processor not in (84, 85, 86):
+        raise ValueError(f'processor {processor}, not 84, 85 or 86')
+    return '>' if processor == 86 else '<'
+
+
+_SIZES = {-1: 1, 1: 1, 2: 2, 4: 4}  # bytes of a value by its type
+
+
+def _check_parameters(data: bytes) -> None:
+    "Refuse parameters that do not end where the next ones begin: ezc3d 1.7.2 would not end on some."
+    at, order = (data[0] - 1) * 512 + 4, _order(data)
+    while length := struct.unpack_from('b', data, at)[0]:
+        (group,) = struct.unpack_from('b', data, at + 1)
+        here = at + 2 + abs(length)
+        (step,) = struct.unpack_from(f'{order}h', data, here)
+        end = here + 2
+        if group > 0:
+            kind, dimensions = struct.unpack_from('bB', data, end)
+            sides = data[end + 2 : end + 2 + dimensions]
+            if kind not in _SIZES or dimensions > 7 or len(sides) < dimensions:
+                raise ValueError(f'a parameter of type {kind} with {dimensions} dimensions')
+            end += 2 + dimensions + math.prod(sides) * _SIZES[kind]
+        end += 1 + data[end]
+        if not group or end > len(data) or step and here + step != end:
+            raise ValueError('parameters that do not end where the next ones begin')
+        if not step:
+            return
+        at = end
 
 
 def _value(parameters, group: str, name: str) -> list:
@@ -59,8 +91,10 @@ def read_c3d(path, asked: Asked) -> np.ndarray:  # (T, M, V, 3)
     if asked.channels != 'xyz':
         raise MsagcnError(f'{path}: has markers in 3D, for channels xyz, not {asked.channels}')
     ezc3d = extra('ezc3d', path)
-    _check_header(path)
-    with reading(path, 'C3D', *BROKEN_ARRAYS):
+    with reading(path, 'C3D', *BROKEN_ARRAYS, struct.error, IndexError):
+        data = Path(path).read_bytes()
+        _check_header(data)
+        _check_parameters(data)
         c = ezc3d.c3d(str(path))
         parameters, x = c['parameters'], np.asarray(c['data']['points'], np.float64)  # (4, N, T)
         residuals = np.asarray(c['data']['meta_points']['residuals'])[0]  # (N, T)
