@@ -58,7 +58,11 @@ def _check_parameters(data: bytes) -> None:
             sides = data[end + 2 : end + 2 + dimensions]
             if kind not in _SIZES or dimensions > 7 or len(sides) < dimensions:
                 raise ValueError(f'a parameter of type {kind} with {dimensions} dimensions')
-            end += 2 + dimensions + math.prod(sides) * _SIZES[kind]
+            end += 2 + dimensions
+            if data[at + 2 : here] in (b'USED', b'RATIO') and kind == 2 and not dimensions:
+                (count,) = struct.unpack_from(f'{order}H', data, end)
+                check_claim(count, len(data), 'what is in use')
+            end += math.prod(sides) * _SIZES[kind]
         end += 1 + data[end]
         if not group or end > len(data) or step and here + step != end:
             raise ValueError('parameters that do not end where the next ones begin')
