@@ -23,7 +23,7 @@ from .experiments.values import as_text
 from .foreign.fuse_flags import fuse_from_flags, has_fuse_flags
 from .grammar import PREDICT_FLAGS, USE_FLAGS, VERBS, parser
 from .stopping import CODES, LAUNCHED, Stopped, end_with_parent, noticing
-from .verbs import run_notebooks, run_recipes, run_trainings, run_windows
+from .verbs import run_formats, run_notebooks, run_recipes, run_trainings, run_windows
 
 # %% ../nbs/70_cli.ipynb #9ec2331b
 def checked(a, kind, names=USE_FLAGS, **more):
@@ -128,6 +128,8 @@ def act(a) -> None:
     "Do what the command line says."
     if a.verb == 'recipes':
         return run_recipes()
+    if a.verb == 'formats':
+        return run_formats()
     if a.verb == 'notebooks':
         return run_notebooks(a.folder)
     if a.verb == 'predict':

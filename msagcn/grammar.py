@@ -372,9 +372,10 @@ def parser() -> argparse.ArgumentParser:
     _add_predict(verbs)
     _add_export(verbs)
     verbs.add_parser('recipes', help='list the recipes that come with the package')
+    verbs.add_parser('formats', help='list the files that clips may be, and the named skeletons')
     notebooks = verbs.add_parser('notebooks', help='copy the runner notebooks into a folder')
     notebooks.add_argument('folder', metavar='DIR', help='is made; nothing in it is overwritten')
     return top
 
 
-_ALL = (*VERBS, 'predict', 'export', 'recipes', 'notebooks')
+_ALL = (*VERBS, 'predict', 'export', 'recipes', 'formats', 'notebooks')

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['render', 'run_train', 'run_trainings', 'run_test', 'run_prepare', 'run_tables', 'run_verify', 'run_crossval',
            'run_ablate', 'run_report', 'run_facts', 'run_explore', 'text_table', 'run_fuse', 'run_runs', 'run_windows',
-           'run_recipes', 'run_notebooks', 'run_bench']
+           'run_recipes', 'run_formats', 'run_notebooks', 'run_bench']
 
 # %% ../nbs/68_verbs.ipynb #a2f5bda2
 import json
@@ -347,6 +347,18 @@ def run_recipes() -> None:
     "The recipes by name, each with its first line."
     for name, file in recipe_files().items():
         print(textwrap.fill(f'{name:<19} {first_line(file)}', _WIDTH, subsequent_indent=' ' * 20))
+
+
+def run_formats() -> None:
+    "The files that a clip may be, and the named skeletons, each with an example."
+    from msagcn.data.formats import format_lines, skeleton_lines
+
+    for name, ending, what, example in format_lines():
+        print(f'{name:<19} {ending:<10} {what}')
+        print(f'{"":<30} {example}')
+    print('\nSkeletons, for joints: in the description')
+    for name, words in skeleton_lines():
+        print(f'{name:<19} {words}')
 
 
 def run_notebooks(folder: str) -> None:

@@ -301,7 +301,7 @@ def test_world_landmarks_are_taken_for_3d_alone(tmp_path):
 
 YAML = {
     'cycle': (dict(parents=[None, 'head', 'chest', 1, 1]), 'go in a circle: chest > head > chest'),
-    'two roots': (dict(parents=[None, None, 1, 1, 1]), '2 roots'),
+    'two roots': (dict(parents=[None, None, 1, 1, 1]), 'no limb joins pelvis to the others'),
     'few parents': (dict(parents=[0, 0]), '5 joints but 2 parents'),
     'unknown parent': (dict(parents=[None, 'spine', 1, 1, 1]), "'spine'"),
     'parent too large': (dict(parents=[0, 0, 9, 1, 1]), '9, not a joint'),
@@ -500,9 +500,9 @@ def test_bad_folders(tmp_path):
     (tmp_path / 'test/wave/.DS_Store').touch()
     (tmp_path / 'report.txt').touch()
     assert len(read_custom(path, 'mine')) == 18  # what is none of our business
-    (tmp_path / 'test/wave/notes.txt').touch()
-    refused(path, "ending '.txt' is not one of .npy", begins=tmp_path / 'test/wave/notes.txt')
-    (tmp_path / 'test/wave/notes.txt').unlink()
+    (tmp_path / 'test/wave/notes.doc').touch()
+    refused(path, "ending '.doc' is not one of .npy", begins=tmp_path / 'test/wave/notes.doc')
+    (tmp_path / 'test/wave/notes.doc').unlink()
     (tmp_path / 'test/wave').rename(tmp_path / 'test/wvae')  # a slip of the pen
     refused(path, "no clips of class 'wvae' to train")
     (tmp_path / 'test/notes.npy').touch()

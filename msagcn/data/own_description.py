@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 
 from ..core import MsagcnError, check_keys, reading
-from .missing import FILLS, RULES, Reading, axes_from
+from .missing import FILLS, METRES, RULES, Reading, axes_from
 from .skeleton import SKELETONS, Skeleton, tree_skeleton
 from .yaml_nodes import Bounded
 
@@ -31,13 +31,17 @@ class Description:
     table: Path | None
     classes: tuple[str, ...] | None  # None: all names that occur, sorted
     reading: Reading = Reading()  # order of axes, what is missing, how it is filled
-    up: str | None = None  # vertical axis 'x', 'y' or 'z', of xyz; None: found from the data
+    up: str | None = (
+        None  # vertical axis of xyz, 'y', or where it points, '-y'; None: found from the data
+    )
+    skip: bool = False  # clips that cannot be read are left out, and listed
 
 
 CHANNELS = ('xyz', 'xy', 'xys')
 PARTS = ('train', 'val', 'test')
 _KEYS = tuple(
-    'joints parents channels persons image clips table classes axes missing fill up'.split()
+    'joints parents channels persons image clips table classes axes missing fill up '
+    'unit columns skip'.split()
 )
 
 
@@ -96,8 +100,37 @@ def _known_skeleton(path, name: str, parents) -> Skeleton:
     return SKELETONS[name]
 
 
-def _reading(path, d: dict) -> Reading:
-    "The keys `axes`, `missing` and `fill`, checked."
+def _columns(path, columns, skeleton: Skeleton) -> tuple:
+    "The columns of some joints in tables: a name, or a list of names for the channels."
+    if not isinstance(columns, dict):
+        raise MsagcnError(f'{path}: columns: {columns!r:.60} is not a mapping of joints to columns')
+    known, out = {plain_name(j): j for j in skeleton.joints}, {}
+    for joint, names in columns.items():
+        if plain_name(str(joint)) not in known:
+            raise MsagcnError(f'{path}: columns: {joint!r} is not a joint of {skeleton.name}')
+        names = [names] if isinstance(names, str) else names
+        out[known[plain_name(str(joint))]] = _names(path, f'columns: {joint}', names)
+    return tuple(out.items())
+
+
+def _unit(path, d: dict) -> str:
+    "The unit of 3D coordinates; empty if it is not said."
+    unit = d.get('unit') or ''
+    if unit and d['channels'] != 'xyz':
+        raise MsagcnError(f'{path}: unit: only with xyz')
+    if unit and unit not in METRES:
+        raise MsagcnError(f'{path}: unit: {unit!r} is not one of {", ".join(METRES)}')
+    return unit
+
+
+def _skip(path, skip) -> bool:
+    if skip not in (None, 'true', 'false'):
+        raise MsagcnError(f'{path}: skip: {skip!r} is not true or false')
+    return skip == 'true'
+
+
+def _reading(path, d: dict, skeleton: Skeleton) -> Reading:
+    "The keys that say how files are read, checked."
     missing = 'nan' if str(d.get('missing')).lower() == '.nan' else d.get('missing')
     for key, value, known in (('missing', missing, RULES), ('fill', d.get('fill'), FILLS)):
         if value is not None and value not in known:
@@ -106,7 +139,8 @@ def _reading(path, d: dict) -> Reading:
         axes = None if d.get('axes') is None else axes_from(d['axes'])
     except MsagcnError as e:
         raise MsagcnError(f'{path}: axes: {e}') from None
-    return Reading(axes, missing or '', d.get('fill') or 'interpolate')
+    columns = _columns(path, d.get('columns') or {}, skeleton)
+    return Reading(axes, missing or '', d.get('fill') or 'interpolate', _unit(path, d), columns)
 
 # %% ../../nbs/data/25_own_description.ipynb #feb2ffd4
 _DECIMAL = re.compile(r'[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?')
@@ -182,8 +216,8 @@ def _up(path, d: dict) -> str | None:
     if up is not None:
         if d['channels'] != 'xyz':
             raise MsagcnError(f'{path}: up: only with xyz')
-        if up not in ('x', 'y', 'z'):
-            raise MsagcnError(f'{path}: up: {up!r} is not one of x, y, z')
+        if not isinstance(up, str) or not re.fullmatch('[+-]?[xyz]', up):
+            raise MsagcnError(f'{path}: up: {up!r} is not one of x, y, z, -x, -y, -z')
     return up
 
 
@@ -220,14 +254,16 @@ def read_description(
     persons, image, up = _persons(path, d), _image(path, d), _up(path, d)
     folder, table = _paths(path, d)
     classes = None if d.get('classes') is None else _names(path, 'classes', d['classes'])
+    skeleton = _skeleton(path, d['joints'], d.get('parents'))
     return Description(
-        skeleton=_skeleton(path, d['joints'], d.get('parents')),
+        skeleton=skeleton,
         channels=channels,
         persons=persons,
         image=image,
         clips=folder,
         table=table,
         classes=classes,
-        reading=_reading(path, d),
+        reading=_reading(path, d, skeleton),
         up=up,
+        skip=_skip(path, d.get('skip')),
     )

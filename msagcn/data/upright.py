@@ -74,12 +74,14 @@ def find_up(
     frames: np.ndarray,  # (n, M, V, C) or (n, V, C): poses of any number of clips
     skeleton: Skeleton,
     channels: str,  # 'xyz', 'xy' or 'xys'
-    axis: str = '',  # the vertical one, 'x', 'y' or 'z', where it is known
+    axis: str = '',  # the vertical one where it is known: 'y', or where it points, '-y'
 ) -> str:  # '+y', '-y', '+z', … '-x'; of 2D only '+y' or '-y'
     """The axis along which heads are above shoulders, hips, knees and feet.
 
     `usual_up`, or the known axis upwards, where names or poses do not show it.
     """
+    if len(axis) == 2:
+        return axis
     usual = usual_up(skeleton, channels)
     if axis and usual[1] != axis:
         usual = '+' + axis

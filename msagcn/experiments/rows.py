@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt
 
 from ..core import MsagcnError
-from ..data.own_clip import csv_rows
+from ..data.clip_files import csv_rows
 from ..data.stated import checked
 from .names import STREAMS
 

@@ -79,7 +79,7 @@ def fed_store(clips: Clips, device='cpu', feed: str = '', dtype=torch.float32) -
         stored = own_store(clips, device, dtype, OWN_FEEDS[feed])
     else:
         stored = store(clips, device, dtype, centred=feed == 'nw_ucla')
-    return FedStore(**vars(stored), feed=feed, up=clips.notes.get('up', 'y'))
+    return FedStore(**vars(stored), feed=feed, up=clips.notes.get('up', 'y')[-1])
 
 
 def batch(

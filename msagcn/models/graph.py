@@ -51,7 +51,7 @@ def hop_distance(
     """Limbs on the shortest path between two nodes, with node `frame·V + joint`.
 
     In a window, each frame is connected with every other in the same way (MS-G3D, section 3.3).
-    Raises `MsagcnError` if the skeleton is not connected."""
+    -1 between joints that no limbs join, as those of two hands."""
     V = skeleton.V
     A = pair_matrix(skeleton.inward, V)
     A = A + A.T
@@ -60,8 +60,7 @@ def hop_distance(
     for k in range(1, V):
         reached = reached @ A > 0
         d[reached & np.isinf(d)] = k
-    if np.isinf(d).any():
-        raise MsagcnError(f'{skeleton.name}: the limbs do not join all joints')
+    d = np.where(np.isinf(d), -1, d)
     d = np.tile(d, (window, window)).astype(int)
     same_joint = np.tile(np.eye(V, dtype=bool), (window, window))
     other_frame = ~np.eye(window * V, dtype=bool)
