@@ -6,15 +6,18 @@
 __all__ = ['read_c3d']
 
 # %% ../../nbs/data/55_c3d.ipynb #a0b11d18
-import math
+import os
 import struct
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from ..core import MsagcnError, reading
 from .asked import Asked, as_many, extra, find_joints
-from .claims import BROKEN_ARRAYS, check_claim
+from .claims import BROKEN_ARRAYS, Arrays, check_claim
 from .missing import METRES
 
 # %% ../../nbs/data/55_c3d.ipynb #3ee7ddaa
@@ -42,44 +45,61 @@ def _order(data: bytes) -> str:
     return '>' if processor == 86 else '<'
 
 
-_SIZES = {-1: 1, 1: 1, 2: 2, 4: 4}  # bytes of a value by its type
+_PROGRAM = """
+import sys
+import numpy as np
+try:
+    import resource
+    most = int(sys.argv[3])
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+except ImportError:
+    pass  # Windows has no such limits
+import ezc3d
+c = ezc3d.c3d(sys.argv[1])
+def said(group, name):
+    value = c['parameters'].get(group, {}).get(name, {}).get('value', [])
+    return np.array([str(v) for v in value], dtype=str)
+np.savez(
+    sys.argv[2],
+    points=np.asarray(c['data']['points'], np.float64),
+    residuals=np.asarray(c['data']['meta_points']['residuals'])[0],
+    labels=said('POINT', 'LABELS'), units=said('POINT', 'UNITS'), end=said('TRIAL', 'ACTUAL_END_FIELD'),
+)
+"""
+_MEMORY = 2 << 30  # bytes for Python and its packages; a file has twenty times its size besides
+_SECONDS = 60
 
 
-def _check_parameters(data: bytes) -> None:
-    "Refuse parameters that do not end where the next ones begin: ezc3d 1.7.2 would not end on some."
-    at, order = (data[0] - 1) * 512 + 4, _order(data)
-    while length := struct.unpack_from('b', data, at)[0]:
-        (group,) = struct.unpack_from('b', data, at + 1)
-        here = at + 2 + abs(length)
-        (step,) = struct.unpack_from(f'{order}h', data, here)
-        end = here + 2
-        if group > 0:
-            kind, dimensions = struct.unpack_from('bB', data, end)
-            sides = data[end + 2 : end + 2 + dimensions]
-            if kind not in _SIZES or dimensions > 7 or len(sides) < dimensions:
-                raise ValueError(f'a parameter of type {kind} with {dimensions} dimensions')
-            end += 2 + dimensions
-            if data[at + 2 : here] in (b'USED', b'RATIO') and kind == 2 and not dimensions:
-                (count,) = struct.unpack_from(f'{order}H', data, end)
-                check_claim(count, len(data), 'what is in use')
-            end += math.prod(sides) * _SIZES[kind]
-        end += 1 + data[end]
-        if not group or end > len(data) or step and here + step != end:
-            raise ValueError('parameters that do not end where the next ones begin')
-        if not step:
-            return
-        at = end
+def _read_apart(path) -> dict[str, np.ndarray]:
+    "Points (4, N, T), residuals (N, T) and texts of a file; `ValueError` where ezc3d cannot read it."
+    size = Path(path).stat().st_size
+    with tempfile.TemporaryDirectory() as d:
+        words = [
+            sys.executable,
+            '-c',
+            _PROGRAM,
+            str(path),
+            f'{d}/read.npz',
+            str(_MEMORY + 20 * size),
+        ]
+        try:
+            done = subprocess.run(
+                words,
+                capture_output=True,
+                timeout=_SECONDS + size / 1e6,
+                env=os.environ | {'OPENBLAS_NUM_THREADS': '1'},
+            )
+        except subprocess.TimeoutExpired:
+            raise ValueError('ezc3d comes to no end with it') from None
+        if done.returncode:
+            raise ValueError('ezc3d cannot read it')
+        with Arrays(f'{d}/read.npz') as found:
+            return {name: found[name] for name in found.files}
 
 
-def _value(parameters, group: str, name: str) -> list:
-    "A parameter's values; none where it is not there."
-    value = parameters.get(group, {}).get(name, {}).get('value', [])
-    return list(value)
-
-
-def _unit(path, parameters, asked: Asked) -> float:
+def _unit(path, units, asked: Asked) -> float:
     "Metres in the file's unit."
-    texts = [str(u).strip() for u in _value(parameters, 'POINT', 'UNITS')]
+    texts = [str(u).strip() for u in units]
     known, said = _UNITS.get((texts or [''])[0].lower(), ''), asked.reading.unit
     if known and said and known != said:
         raise MsagcnError(f'{path}: its unit is {known}, the description says unit: {said}')
@@ -94,23 +114,20 @@ def read_c3d(path, asked: Asked) -> np.ndarray:  # (T, M, V, 3)
     "The markers of a C3D file, in metres."
     if asked.channels != 'xyz':
         raise MsagcnError(f'{path}: has markers in 3D, for channels xyz, not {asked.channels}')
-    ezc3d = extra('ezc3d', path)
+    extra('ezc3d', path)
     with reading(path, 'C3D', *BROKEN_ARRAYS, struct.error, IndexError):
         data = Path(path).read_bytes()
         _check_header(data)
-        _check_parameters(data)
-        c = ezc3d.c3d(str(path))
-        parameters, x = c['parameters'], np.asarray(c['data']['points'], np.float64)  # (4, N, T)
-        residuals = np.asarray(c['data']['meta_points']['residuals'])[0]  # (N, T)
-        labels = [str(n).rpartition(':')[2] for n in _value(parameters, 'POINT', 'LABELS')]
-        end = _value(parameters, 'TRIAL', 'ACTUAL_END_FIELD')
-    if x.shape[2] >= _MOST and not len(end):
+        found = _read_apart(path)
+    x, residuals = found['points'], found['residuals']  # (4, N, T), (N, T)
+    labels = [str(n).rpartition(':')[2] for n in found['labels']]
+    if x.shape[2] >= _MOST and not len(found['end']):
         raise MsagcnError(
             f'{path}: {_MOST:,} frames without TRIAL:ACTUAL_END_FIELD: the end of a longer recording is lost'
         )
     if not x.shape[2]:
         raise MsagcnError(f'{path}: zero frames')
-    at, metres = find_joints(path, labels[: x.shape[1]], asked), _unit(path, parameters, asked)
+    at, metres = find_joints(path, labels[: x.shape[1]], asked), _unit(path, found['units'], asked)
     lost = (residuals[at] < 0) | ~np.isfinite(x[:3, at]).all(0)  # (V, T)
     places = np.where(lost, np.nan, x[:3, at]) * metres
     return as_many(places.transpose(2, 1, 0)[:, None], asked.persons)
