@@ -134,9 +134,9 @@ def costs(reports_dir) -> dict[tuple, dict]:  # (benchmark, model, recipe) -> te
 # %% ../../nbs/experiments/16_results.ipynb #9d0aef33
 RESULT_COLUMNS = (
     'benchmark model recipe topology context stream seed precision epochs val_top1 top1 top5 top1_clean '
-    'top1_best_on_test n_test n_clean seconds device run_id'
+    'top1_best_on_test n_test n_clean seconds device run_id mean_class'
 ).split()
-_PERCENT = 'val_top1', 'top1', 'top5', 'top1_clean', 'top1_best_on_test'
+_PERCENT = 'val_top1', 'top1', 'top5', 'top1_clean', 'top1_best_on_test', 'mean_class'
 
 
 def result_row(m: dict) -> dict:  # m: metrics of a run
