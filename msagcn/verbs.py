@@ -171,11 +171,12 @@ def run_verify(p: VerifyParameters) -> None:
 
 def run_crossval(p: CrossvalParameters) -> None:
     "The table of all folds, and whether it is the recorded one."
-    from msagcn.experiments.folds import crossval
+    from msagcn.experiments.folds import crossval, in_folds
 
     table, compared = crossval(p)
     shown = table[['model', 'streams', 'seed', 'n', 'top1', 'low', 'high', 'by_fold']]
     print(shown.to_string(index=False))
+    print(f'\n{in_folds(table).to_string(index=False)}')
     if compared:
         print(compared)
 

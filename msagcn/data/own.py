@@ -155,9 +155,11 @@ def _checked_rows(d: Description) -> tuple[list[_Row], list[str], list[str]]:
     "The clips of the set by name, their names, and the classes."
     rows = sorted(_by_table(d) if d.table else _by_folder(d), key=lambda row: row.name)
     names = [row.name for row in rows]
-    for part in ('train', 'test'):
+    for part in ('train',) if d.folds else ('train', 'test'):
         if not any(row.part == part for row in rows):
             raise MsagcnError(f'{d.table or d.clips / part}: no clips to {part}')
+    if d.folds and (unknown := next((row for row in rows if not row.subject), None)):
+        raise MsagcnError(f'{d.table}: folds: subject, and nobody is named for {unknown.clip}')
     _check_names(names, rows)
     classes = list(d.classes or sorted({row.label for row in rows}))
     trained = {row.label for row in rows if row.part == 'train'}

@@ -32,12 +32,13 @@ class Description:
     classes: tuple[str, ...] | None  # None: all names that occur, sorted
     reading: Reading = Reading()  # order of axes, what is missing, how it is filled
     up: str | None = None  # vertical axis 'x', 'y' or 'z', of xyz; None: found from the data
+    folds: bool = False  # tested in folds over people, so there may be no test clips
 
 
 CHANNELS = ('xyz', 'xy', 'xys')
 PARTS = ('train', 'val', 'test')
 _KEYS = tuple(
-    'joints parents channels persons image clips table classes axes missing fill up'.split()
+    'joints parents channels persons image clips table classes axes missing fill up folds'.split()
 )
 
 
@@ -187,6 +188,16 @@ def _up(path, d: dict) -> str | None:
     return up
 
 
+def _folds(path, d: dict) -> bool:
+    "Whether all people are to be tested in turn, which needs a table that names them."
+    folds = d.get('folds')
+    if folds not in (None, 'subject'):
+        raise MsagcnError(f'{path}: folds: {folds!r} is not subject')
+    if folds and not d.get('table'):
+        raise MsagcnError(f'{path}: folds: subject wants a table that says who performs')
+    return folds is not None
+
+
 def _paths(path, d: dict) -> tuple[Path, Path | None]:
     "The folder with the clips, which must exist, and the table."
     named = {}
@@ -230,4 +241,5 @@ def read_description(
         classes=classes,
         reading=_reading(path, d),
         up=up,
+        folds=_folds(path, d),
     )
