@@ -79,6 +79,35 @@ def precog(root):
     return to_markdown(pd.DataFrame(rows))
 
 
+WAYS = {
+    'scratch': 'fresh weights',
+    'start': 'those of the first network, all layers trained',
+    'classifier': 'those of the first network, all blocks held',
+}
+
+
+def finetune(root):
+    "Five clips a class: a row for each way to begin, over all seeds."
+    t = pd.read_csv(root / 'reports/finetune.csv', dtype=str, keep_default_na=False)
+    several = t.seed.str.contains(' ')
+    rows = []
+    for r in t[several].itertuples():
+        alone = t[(t.way == r.way) & ~several]
+        gain = '–'
+        if r.gain:
+            gain = f'{float(r.gain):+.1f} ({float(r.gain_low):+.1f} to {float(r.gain_high):+.1f})'
+        rows.append(
+            {
+                'weights at the start': WAYS[r.way],
+                f'top-1 of {r.n_test} clips': f'{float(r.top1):.1f} ± {float(r.sd):.1f}',
+                '95 % over people': f'{float(r.low):.1f}–{float(r.high):.1f}',
+                'by seed': ' '.join(f'{float(x):.1f}' for x in alone.top1),
+                'over fresh weights (95 % over seeds)': gain,
+            }
+        )
+    return to_markdown(pd.DataFrame(rows))
+
+
 def runs(root):
     "What the finished, tested runs on NW-UCLA recorded, by recipe."
     found = [

@@ -110,7 +110,8 @@ def _result_lines(m: dict) -> list[str]:
     "The accuracies of a run, and a warning if it has not learned its own training clips."
     from msagcn.training.baselines import baselines_in_words, untrained
 
-    words = [f'{k} {m[k]:.2f}' for k in ('val_top1', 'top1', 'top1_clean') if m.get(k) is not None]
+    shown = 'val_top1', 'top1', 'top1_clean', 'mean_class'
+    words = [f'{k} {m[k]:.2f}' for k in shown if m.get(k) is not None]
     if m.get('majority_top1') is not None:
         words.append(f'without training: {baselines_in_words(m)}')
     lines = [', '.join(words)]
@@ -186,11 +187,12 @@ def run_verify(p: VerifyParameters) -> None:
 
 def run_crossval(p: CrossvalParameters) -> None:
     "The table of all folds, and whether it is the recorded one."
-    from msagcn.experiments.folds import crossval
+    from msagcn.experiments.folds import crossval, in_folds
 
     table, compared = crossval(p)
     shown = table[['model', 'streams', 'seed', 'n', 'top1', 'low', 'high', 'by_fold']]
     print(shown.to_string(index=False))
+    print(f'\n{in_folds(table).to_string(index=False)}')
     if compared:
         print(compared)
 

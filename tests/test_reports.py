@@ -86,6 +86,7 @@ def test_a_report_of_msg3d_on_data_of_ones_own(tmp_path):
 
     from msagcn.cli import main
     from msagcn.data.synthetic import generate_clip
+    from msagcn.experiments.folds import COLUMNS
 
     own = tmp_path / 'own_clips'
     for k, action in enumerate(('throw', 'sit down')):
@@ -103,12 +104,19 @@ def test_a_report_of_msg3d_on_data_of_ones_own(tmp_path):
     custom = ['-f', ROOT / 'params/custom.yaml', '--no-notebook']
     given = pairs(benchmark='own_clips', **small, **out)
     assert main([str(w) for w in ('train', *custom, *given)]) == 0
+    folds = dict.fromkeys(COLUMNS, '') | dict(benchmark='own_clips', model='msg3d', folds='3')
+    folds |= dict(streams='joint', low='50.00', high='90.00', by_fold='60.00 70.00 80.00')
+    rows = [','.join(COLUMNS), ','.join(folds.values())]
+    (tmp_path / 'reports/own_clips.csv').write_text('\n'.join(rows) + '\n')
     assert main(['report', *pairs(benchmark='own_clips', recipe='custom', **out)]) == 0
     text = (tmp_path / 'reports/own_clips.html').read_text()
     assert_page(text, 'own_clips, recipe custom')
     assert 'Wilson over 4 clips' in text and 'an entry has moved by' in text
+    assert '70.0 ± 10.0' in text and 'In folds over people' in text
+    assert 'Training clips have' in text and ' frames, half of them at most ' in text
     for absent in ('not stated', 'Person by person', 'What it attends to', 'Fusions', 'Ablations'):
         assert absent not in text, absent
+    assert '<th>clean</th>' not in text  # where all test clips are
 
 
 def test_the_committed_pages_are_the_present_ones(tmp_path):

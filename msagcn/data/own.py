@@ -184,10 +184,12 @@ def _all_of(bad: dict[str, MsagcnError], of: int) -> MsagcnError:
 
 
 def _check_parts(d: Description, rows: list[_Row]) -> list[str]:
-    "The classes, each of which is trained; clips to train and to test are there."
-    for part in ('train', 'test'):
+    "The classes, each of which is trained; clips to train and, without folds, to test are there."
+    for part in ('train',) if d.folds else ('train', 'test'):
         if not any(row.part == part for row in rows):
             raise MsagcnError(f'{d.table or d.clips / part}: no clips to {part}')
+    if d.folds and (unknown := next((row for row in rows if not row.subject), None)):
+        raise MsagcnError(f'{d.table}: folds: subject, and nobody is named for {unknown.clip}')
     classes = list(d.classes or sorted({row.label for row in rows}))
     trained = {row.label for row in rows if row.part == 'train'}
     for c in classes:

@@ -35,13 +35,14 @@ class Description:
         None  # vertical axis of xyz, 'y', or where it points, '-y'; None: found from the data
     )
     skip: bool = False  # clips that cannot be read are left out, and listed
+    folds: bool = False  # tested in folds over people, so there may be no test clips
 
 
 CHANNELS = ('xyz', 'xy', 'xys')
 PARTS = ('train', 'val', 'test')
 _KEYS = tuple(
     'joints parents channels persons image clips table classes axes missing fill up '
-    'unit columns skip'.split()
+    'unit columns skip folds'.split()
 )
 
 
@@ -221,6 +222,16 @@ def _up(path, d: dict) -> str | None:
     return up
 
 
+def _folds(path, d: dict) -> bool:
+    "Whether all people are to be tested in turn, which needs a table that names them."
+    folds = d.get('folds')
+    if folds not in (None, 'subject'):
+        raise MsagcnError(f'{path}: folds: {folds!r} is not subject')
+    if folds and not d.get('table'):
+        raise MsagcnError(f'{path}: folds: subject wants a table that says who performs')
+    return folds is not None
+
+
 def _paths(path, d: dict) -> tuple[Path, Path | None]:
     "The folder with the clips, which must exist, and the table."
     named = {}
@@ -266,4 +277,5 @@ def read_description(
         reading=_reading(path, d, skeleton),
         up=up,
         skip=_skip(path, d.get('skip')),
+        folds=_folds(path, d),
     )

@@ -21,7 +21,6 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..core import MsagcnError, Progress, machine, seeded_generator
-from ..data.clips import load_clips
 from ..data.skeleton import skeleton_from
 from .parameters import AblateParameters
 from .reading import read_parameters, read_values, read_yaml
@@ -30,7 +29,7 @@ from .run import train
 from .shipped import recipe_file
 from .train_parameters import PLACES, TrainParameters, usual_parameters
 from .values import read_list, read_whole
-from .weights import build_model, new_model
+from .weights import build_model, new_model, run_clips, started
 from ..training.setup import make_optimiser, precision_context
 
 # %% ../../nbs/experiments/26_ablation.ipynb #a5200b91
@@ -222,7 +221,7 @@ print(json.dumps(step_cost(TrainParameters.model_construct(**arguments.pop('p'))
 
 def cost(p: TrainParameters) -> dict:  # params_m, gflop, step_s, mib as text
     "What one network costs."
-    clips = load_clips(Path(p.data_dir) / p.benchmark)
+    clips = run_clips(p)
     model, (_, M, _, C) = build_model(p, clips), clips.frames.shape
     arguments = dict(
         p=p.model_dump(), classes=len(clips.classes), skeleton=clips.skeleton, M=M, C=C
@@ -266,8 +265,9 @@ def recorded(p: TrainParameters) -> bool:
     "Whether a run has a record; other parameters of that name are an error."
     if not p.folder.metrics.exists():
         return False
-    existing = usual_parameters() | p.folder.read()
-    for k, v in p.model_dump(exclude=PLACES).items():
+    existing = usual_parameters() | {'start_sha256': ''} | p.folder.read()
+    wanted = p.model_dump(exclude=PLACES) | {'start_sha256': started(p)['start_sha256']}
+    for k, v in wanted.items():
         if existing[k] != v:
             raise MsagcnError(
                 f'{p.folder.metrics}: this run has {k}={existing[k]!r}, the grid says {v!r}; '

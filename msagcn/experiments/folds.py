@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'fold_clips', 'prepare_folds', 'planned', 'train_all', 'nearest_row', 'folds_table', 'other_kind',
-           'compare_tables', 'crossval']
+           'compare_tables', 'in_folds', 'read_folds', 'crossval']
 
 # %% ../../nbs/experiments/28_folds.ipynb #6db35d14
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -26,6 +27,7 @@ from .parameters import CrossvalParameters
 from .reading import read_parameters, read_yaml
 from .rows import as_csv, texts
 from .run import train
+from .shipped import recipe_file
 from .train_parameters import TrainParameters, laid_over
 from .verify import ARITHMETIC, threads
 from ..feeds.feeds import fed_store
@@ -44,7 +46,7 @@ def fold_clips(
     people = np.unique(clips.subjects)
     if 0 in people:
         raise MsagcnError(f'{clips.benchmark}: it is not known of all clips who performs')
-    if folds > len(people):
+    if not 1 < folds <= len(people):
         raise MsagcnError(f'folds: {folds}, but {clips.benchmark} has {len(people)} people')
     tested = np.isin(clips.subjects, np.array_split(people, folds)[k - 1])
     parts = ['test' if t else 'train' for t in tested]
@@ -76,7 +78,9 @@ def planned(p: CrossvalParameters) -> list[TrainParameters]:
             for k in range(1, p.folds + 1):
                 for stream in p.streams:
                     given = dict(benchmark=f'{p.benchmark}_fold{k}', stream=stream, seed=seed)
-                    values = laid_over(read_yaml(file), given | places | dict(device='cpu'))
+                    values = laid_over(
+                        read_yaml(recipe_file(file)), given | places | dict(device='cpu')
+                    )
                     out.append(read_parameters(TrainParameters, values))
     if len({r.run_id for r in out}) < len(out):
         raise MsagcnError('recipes: two have the same model and the same name')
@@ -243,6 +247,34 @@ def compare_tables(
         return odd, f'every accuracy within its recorded interval, on another {kind}'
     return odd, f'every figure equal ({len(both)} rows)'
 
+# %% ../../nbs/experiments/28_folds.ipynb #97372def
+def in_folds(table: pd.DataFrame) -> pd.DataFrame:  # table: of text, as `folds_table` returns it
+    "A row for each network and its streams over all seeds, in words for reading."
+    rows = []
+    for _, same in table.groupby(['model', 'recipe', 'streams'], sort=False):
+        r = same.loc[same.seed.str.split().str.len().idxmax()]
+        by_fold = np.array(r.by_fold.split(), float)
+        of_folds = f'{by_fold.mean():.1f} ± {by_fold.std(ddof=1):.1f}'
+        over_people = '–' if r.low == 'nan' else f'{float(r.low):.1f}–{float(r.high):.1f}'
+        columns = {
+            'network': r.model,
+            'recipe': r.recipe or '–',
+            'streams': r.streams,
+            f'mean over {r.folds} folds ± sd': of_folds,
+            '95 % over people': over_people,
+            'people': r.people,
+            'clips': r.n,
+            'seeds': str(len(r.seed.split())) if r.seed else '–',
+        }
+        rows.append(columns)
+    return pd.DataFrame(rows)
+
+
+def read_folds(reports_dir, benchmark: str) -> pd.DataFrame:
+    "The table of a data set that was tested in folds, also by the name of a fold; else no rows."
+    name = re.sub(r'_fold\d+$', '', benchmark)
+    return texts(Path(reports_dir) / f'{name}.csv', COLUMNS)
+
 # %% ../../nbs/experiments/28_folds.ipynb #1c8b771d
 def crossval(p: CrossvalParameters) -> tuple[pd.DataFrame, str]:
     """Train what is missing in all folds, and write the table.
@@ -251,6 +283,9 @@ def crossval(p: CrossvalParameters) -> tuple[pd.DataFrame, str]:
     recorded = texts(p.recorded, COLUMNS) if p.recorded else None
     if recorded is not None and not len(recorded):
         raise MsagcnError(f'recorded: {p.recorded}: no such table, or an empty one')
+    if not p.folds:
+        people = np.unique(load_clips(Path(p.data_dir) / p.benchmark).subjects)
+        p = p.model_copy(update=dict(folds=len(people)))
     runs = planned(p)
     folds = prepare_folds(p)
     train_all(runs, p.processes)

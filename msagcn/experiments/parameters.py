@@ -160,15 +160,14 @@ class CrossvalParameters(Parameters):
     )
     recipes: Annotated[list[str], Field(min_length=1)] = Field(
         ['params/precog.yaml'],
-        description='parameter files, one for each network',
+        description='parameter files, or names of recipes, one for each network',
     )
     streams: Annotated[list[Stream], Field(min_length=1)] = Field(
         ['joint', 'bone'], description='of each network; fused with equal weights, too'
     )
     seeds: Annotated[list[Seed], Field(min_length=1)] = [1, 2, 3]
-    folds: Annotated[int, Field(ge=2, le=1000)] = Field(
-        4,
-        description='parts that the people are cut into; as many as people: one left out at a time',
+    folds: Annotated[int, Field(ge=0, le=1000)] = Field(
+        4, description='parts that the people are cut into; 0: each person is one'
     )
     processes: Processes = Field(
         0, description='runs that train at once, each on one thread; 0: one for each core'

@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..core import MsagcnError, read_json, write_json, write_text
 from ..data.clips import Clips, equal_content, leaked, people, shared_frames
-from ..data.compare import kind_of
+from ..data.compare import kind_of, lengths_of
 from ..data.stated import Stated, checked
 from .records import folder_of, read_records
 from .rows import as_csv, plain_cell, read_table, texts
@@ -134,9 +134,9 @@ def costs(reports_dir) -> dict[tuple, dict]:  # (benchmark, model, recipe) -> te
 # %% ../../nbs/experiments/16_results.ipynb #9d0aef33
 RESULT_COLUMNS = (
     'benchmark model recipe topology context stream seed precision epochs val_top1 top1 top5 top1_clean '
-    'top1_best_on_test n_test n_clean seconds device run_id'
+    'top1_best_on_test n_test n_clean seconds device run_id mean_class'
 ).split()
-_PERCENT = 'val_top1', 'top1', 'top5', 'top1_clean', 'top1_best_on_test'
+_PERCENT = 'val_top1', 'top1', 'top5', 'top1_clean', 'top1_best_on_test', 'mean_class'
 
 
 def result_row(m: dict) -> dict:  # m: metrics of a run
@@ -237,6 +237,7 @@ def write_data_note(reports_dir, benchmark: str, clips: Clips) -> None:
         classes=clips.classes,
         clips=len(clips),
         frames=len(clips.frames),
+        lengths=lengths_of(clips),
         leaked=leaked(clips),
         equal_content=equal_content(clips),
         **kind,

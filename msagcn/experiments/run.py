@@ -8,14 +8,13 @@ __all__ = ['train_in_processes', 'fit_part', 'fit_parts', 'finish_run', 'train',
 # %% ../../nbs/experiments/20_run.ipynb #e51ff88f
 import math
 from functools import partial
-from pathlib import Path
 
 import pandas as pd
 import torch
 
 from .. import __version__
 from ..core import MsagcnError, machine, pick_device, read_json, write_json, write_text
-from ..data.clips import Clips, load_clips, split
+from ..data.clips import Clips, split
 from ..distributed.launch import launch, torchrun_command
 from ..distributed.ranks import gather, place, start, world
 from .measures import Fitted, beside, measure, score, tested_part
@@ -24,7 +23,7 @@ from .records import RunFolder
 from .results import write_data_note, write_results
 from .run_folder import close_run, open_run
 from .train_parameters import PLACES, TrainParameters
-from .weights import build_model, save_weights
+from .weights import build_model, run_clips, save_weights, start_from
 from ..feeds.feeds import FedStore, fed_store
 from ..training.checkpoint import read_progress
 from ..training.evaluate import Scores, save_scores
@@ -46,8 +45,11 @@ def fit_part(
     watch: dict = {},  # clips whose accuracy is measured in each epoch
     stop: float = math.inf,  # stop after so many steps
 ) -> tuple[torch.nn.Module, list[dict]]:
-    "A fresh model trained on one part of the data, and its history."
-    model = build_model(p, clips).to(s.device)
+    "A model trained on one part of the data, and its history."
+    model = build_model(p, clips)
+    if p.start:  # where there is a checkpoint, `fit` goes on from that
+        start_from(p, clips, model)
+    model.to(s.device)
     history = fit(
         model,
         s,
@@ -129,21 +131,24 @@ def _write_histories(folder: RunFolder, fitted: Fitted) -> None:
 def _provenance(p: TrainParameters, clips: Clips, fitted: Fitted) -> dict:
     "What a run's record says of data, code, machine and time."
     progress = read_progress(p.folder.checkpoint(tested_part(p)))
+    begun = read_json(p.folder.parameters)
+    start = {k: begun[k] for k in ('start', 'start_sha256') if begun.get(k)}
     return dict(
         run_id=p.run_id,
         seconds=round(sum(h['seconds'] for h in fitted.history + fitted.val_history), 1),
         data_hash=clips.data_hash,
         version=__version__,
-        commit=read_json(p.folder.parameters).get('commit', ''),
+        commit=begun.get('commit', ''),
         parameters=sum(q.numel() for q in fitted.model.parameters()),
         machine=machine(fitted.store.device),
         first_losses=progress.get('first_losses'),
+        **start,
     )
 
 # %% ../../nbs/experiments/20_run.ipynb #dce1d6af
 def train(p: TrainParameters) -> dict:
     "One run from parameters to results; what an earlier call has done is not done again."
-    clips = load_clips(Path(p.data_dir) / p.benchmark)
+    clips = run_clips(p)
     start(pick_device(p.device))
     try:
         if world()[0] == 0:

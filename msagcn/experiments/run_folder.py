@@ -19,7 +19,7 @@ from ..data.clips import Clips, read_manifest, split
 from ..distributed.ranks import place
 from .records import RunFolder, read_record
 from .train_parameters import PLACES, TrainParameters, usual_parameters
-from .weights import build_model
+from .weights import build_model, start_from, started
 from ..feeds.augment import training_input
 from ..feeds.feeds import batch, fed_store
 from ..training.evaluate import load_scores
@@ -34,7 +34,9 @@ def check_run(p: TrainParameters, clips: Clips) -> None:
     if p.test and not len(parts['test']):
         raise MsagcnError(f'test: {p.benchmark} has no test clips; say false')
     check_preparation(p, clips)
-    first_input(p, clips, build_model(p, clips))
+    model = build_model(p, clips)
+    first_input(p, clips, model)
+    _check_start(p, clips, model)
     clips_of_epoch = len(parts['fit']) * p.repeats
     if not p.steps and clips_of_epoch < p.batch_size:
         raise MsagcnError(
@@ -43,6 +45,16 @@ def check_run(p: TrainParameters, clips: Clips) -> None:
     precision_context(p.plan, pick_device(p.device))
     _check_processes(p)
     _make_folders(p)
+
+
+def _check_start(p: TrainParameters, clips: Clips, model) -> None:
+    "Refuse weights that do not fit, and held layers that nobody has trained or that are not there."
+    if p.hold and not p.start:
+        raise MsagcnError(f'hold: {p.hold} blocks keep the weights of start, and start is empty')
+    if p.hold > len(model.blocks):
+        raise MsagcnError(f'hold: {p.hold} blocks, but {p.model} has {len(model.blocks)}')
+    if p.start:
+        start_from(p, clips, model)
 
 
 def _check_processes(p: TrainParameters) -> None:
@@ -115,7 +127,8 @@ def close_run(folder: RunFolder) -> None:
 
 def _wanted(p: TrainParameters, data_hash: str) -> dict:
     "What the files of a run say of its parameters."
-    return p.model_dump(exclude=PLACES) | {'data_hash': data_hash}
+    start = started(p)['start_sha256']
+    return p.model_dump(exclude=PLACES) | dict(data_hash=data_hash, start_sha256=start)
 
 
 def _note_parameters(p: TrainParameters, folder: RunFolder, clips: Clips) -> None:
@@ -125,7 +138,7 @@ def _note_parameters(p: TrainParameters, folder: RunFolder, clips: Clips) -> Non
     _check_same(folder.parameters, wanted, other_name + 'delete that folder if it never finished')
     _check_same(folder.metrics, wanted, other_name + 'another reports_dir')
     if not folder.parameters.exists():
-        write_json(folder.parameters, wanted | {'commit': commit()})
+        write_json(folder.parameters, wanted | started(p) | {'commit': commit()})
 
 
 def _remove_broken(folder: RunFolder) -> None:
@@ -166,7 +179,7 @@ def _check_same(file: Path, wanted: dict, way: str) -> None:
 
 def _different(file: Path, wanted: dict) -> tuple[dict, list[str]]:
     "What a file of a run says, and which of the wanted parameters are others there."
-    existing = usual_parameters() | read_record(file)
+    existing = usual_parameters() | {'start_sha256': ''} | read_record(file)
     return existing, [k for k in wanted if existing.get(k) != wanted[k]]
 
 

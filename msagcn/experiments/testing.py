@@ -19,7 +19,7 @@ from .measures import measure
 from .parameters import EvaluateParameters, UseParameters
 from .reading import as_arguments
 from .run_folder import check_preparation
-from .weights import open_weights
+from .weights import clips_for, open_weights
 from ..feeds.feeds import fed_store
 from ..training.evaluate import Scores, predict, save_scores
 
@@ -53,7 +53,7 @@ def measure_accuracy(p: EvaluateParameters) -> dict:
         if p.metrics:
             write_json(p.metrics, found)
         return found
-    clips = load_clips(Path(p.data_dir) / p.benchmark)
+    clips = clips_for(p.weights, load_clips(Path(p.data_dir) / p.benchmark))
     check_preparation(p, clips)
     model, about = load_any(p, clips)  # refuses data that the weights are not for
     test = _scores(p, clips, model, about)

@@ -25,8 +25,9 @@ PARTS_OF = {
     'msg3d': ('normalize', 'layout', 'scales', 'window_scales', 'windows', 'masks', 'disentangled'),
 }
 
-# parameters that do not change a result
+# parameters that do not change a result; of start it is the content of the file that does
 PLACES = {'data_dir', 'runs_dir', 'reports_dir', 'device', 'checkpoint_seconds', 'together'}
+PLACES |= {'start'}
 
 
 _Rings = Annotated[int, Field(ge=1, le=64)]  # no skeleton is as wide
@@ -37,6 +38,9 @@ class TrainParameters(Parameters):
     "One run: one model, one stream, one seed."
 
     benchmark: Benchmark = Field('embedded', description='the prepared data set in data_dir')
+    classes: list[str] = Field(
+        [], description='names or numbers, from 0, of those used; empty: all'
+    )
     recipe: Annotated[str, Field(pattern=f'^([A-Za-z0-9_]+/)?{WORD}', max_length=100)] = Field(
         'smoke', description="name of this set of parameters, and part of the run's name"
     )
@@ -76,6 +80,16 @@ class TrainParameters(Parameters):
     )
     width: Annotated[int, Field(ge=6, le=1000)] | None = Field(
         None, description='channels of the first blocks; by default 80 (msagcn), 96 (msg3d)'
+    )
+    start: str = Field(
+        '',
+        description='weights to begin from, ours or a checkpoint of another program; '
+        'the classifier is fresh for other classes. Empty: all are fresh',
+    )
+    hold: Annotated[int, Field(ge=0, le=100)] = Field(
+        _USUAL.hold,
+        description='with start: so many blocks, and what is before them, are not trained; '
+        'of all blocks, only the classifier is',
     )
     stream: Stream = Field(_USUAL.stream, description='what is computed of the joints')
     feed: Literal['', *FEEDS] = Field(
@@ -137,6 +151,10 @@ class TrainParameters(Parameters):
     label_smoothing: Share = Field(
         _USUAL.label_smoothing,
         description='share of the target that all classes have in equal parts',
+    )
+    class_weights: Literal['equal', 'balanced'] = Field(
+        _USUAL.class_weights,
+        description='of clips in the loss; balanced: all classes together count the same',
     )
     mirror: Share = Field(_USUAL.mirror, description='probability that a training clip is mirrored')
     deform: Annotated[float, Field(ge=0, le=0.5)] = Field(

@@ -209,7 +209,7 @@ class FusedMSAGCN(MSAGCN):
     "The network with a compiled embedding."
 
     def embedded(self, x):  # (N, C, T, V, M) -> (N·M, width, T, V)
-        if not self.training or x.requires_grad:
+        if not self.input_bn.training or x.requires_grad:
             return super().embedded(x)
         relative = torch.einsum('uv,nctvm->nmctu', self.relative, x).contiguous()
         return embedded(self.input_bn, relative, self.embed.weight, self.embed.bias, self.position)

@@ -18,7 +18,7 @@ from ..data.skeleton import Skeleton, skeleton_from
 from ..experiments.parameters import ExploreParameters, UseParameters
 from ..experiments.records import WEIGHTS, folder_of
 from ..experiments.run_names import there_are, weights_path
-from ..experiments.weights import open_weights
+from ..experiments.weights import clips_for, open_weights
 from ..feeds.feeds import fed_store
 from .explorer_data import explorer_tree, pack
 from .explorer_page import page
@@ -149,6 +149,7 @@ def explore(p: ExploreParameters) -> str:
     "The packed explorer of some runs on one data set."
     weights = weights_of_runs(p)
     clips = load_clips(Path(p.data_dir) / data_of_runs(p, weights))
+    clips = clips_for(next(iter(weights.values())), clips)
     names = clips_to_show(p, weights, clips)
     layers = p.layers
     if not layers and p.gallery:  # not all of many clips

@@ -39,9 +39,13 @@ def to_markdown(
 def worth_showing(
     frame: pd.DataFrame,  # of results, fusions or ablations of one benchmark
 ) -> pd.DataFrame:
-    "The rows that were run, and the columns in which any of them says something."
+    """The rows that were run, and the columns in which any of them says something.
+
+    Nothing is said by clean test clips where all of them are."""
     frame = frame[frame['all'] != 'not run']
     silent = {'–', '', 'not stated'}
+    if 'clean' in frame and (frame['clean'] == frame['all']).all():
+        frame = frame[[c for c in frame if 'clean' not in c]]
     return frame[[c for c in frame if c != 'benchmark' and not set(frame[c]) <= silent]]
 
 

@@ -180,6 +180,11 @@ def leak_words(
         f'The data are {note["clips"]} clips with {note["frames"]} frames '
         f'in {len(note["classes"])} classes; {len(leak)} clips are for testing. '
     )
+    if lengths := note.get('lengths'):  # earlier notes have none
+        text += (
+            f'Training clips have {lengths["shortest"]} to {lengths["longest"]} frames, '
+            f'half of them at most {lengths["median"]}. '
+        )
     groups = note['equal_content']
     if groups:
         text += (

@@ -24,7 +24,7 @@ from ..experiments.parameters import FactsParameters
 from ..experiments.results import append_row
 from ..experiments.rows import texts
 from ..experiments.train_parameters import TrainParameters
-from ..experiments.weights import open_weights
+from ..experiments.weights import clips_for, open_weights
 from ..feeds.feeds import FedStore, fed_store
 from ..models.graph import static_adjacency
 from ..models.msagcn import MSAGCN
@@ -327,6 +327,7 @@ def facts_of_runs(p: FactsParameters) -> pd.DataFrame:
     for name, weights in files.items():
         _, about = open_weights(weights)
         clips = load_clips(Path(p.data_dir) / about['parameters']['benchmark'])
+        clips = clips_for(weights, clips)
         find_worth(name, weights, clips, path, p.blocks)
     t = read_worth(path)
     return t[t.run.isin(files)].reset_index(drop=True)

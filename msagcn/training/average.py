@@ -9,6 +9,8 @@ __all__ = ['SHORTEST', 'Average', 're_estimate']
 import torch
 from torch import Tensor
 
+from .held import to_training
+
 # %% ../../nbs/training/15_average.ipynb #4928cff6
 class Average:
     "An exponential moving mean of a network's parameters."
@@ -47,8 +49,12 @@ SHORTEST = 50  # batches at least, after which half a percent is left of statist
 
 
 @torch.no_grad()
-def re_estimate(model: torch.nn.Module, batches) -> None:  # batches of input (N, C, T, V, M)
+def re_estimate(
+    model: torch.nn.Module,
+    batches,  # of input (N, C, T, V, M)
+    hold: int = 0,  # blocks whose statistics stay
+) -> None:
     "Move running statistics by forward passes in training mode; weights stay."
-    model.train()
+    to_training(model, hold)
     for x in batches:
         model(x)

@@ -26,6 +26,7 @@ from .average import SHORTEST, Average, re_estimate
 from .checkpoint import Position, load_last
 from .evaluate import predict, topk
 from .finite import all_finite, first_not_finite, guilty, named
+from .held import hold_still, to_training
 from .plan import Plan, epoch_order, learning_rate, rounds
 from .setup import keep_memory, make_optimiser, precision_context, suited
 from .steps import Steps, steps_of
@@ -65,6 +66,7 @@ class _Training:
             keep_memory(large=not getattr(model, 'recompute', False))
         if plan.sync_bn:
             synchronise(model)
+        hold_still(model, plan.hold)
         self.optimiser = make_optimiser(model, plan)
         self.scaler = torch.amp.GradScaler(device.type, enabled=plan.precision == 'fp16')
         if plan.average:
@@ -103,7 +105,7 @@ class _Training:
     def run_epoch(self) -> bool:  # whether the epoch is complete
         "Train the rest of the epoch under way, up to `stop`."
         plan, position, device = self.plan, self.position, self.s.device
-        self.model.train()
+        to_training(self.model, plan.hold)
         order, passes = epoch_order(len(self.clips), plan, position.epoch, device)
         clips = torch.as_tensor(self.clips, device=device)[order]
         complete = len(order) // plan.batch_size
@@ -209,7 +211,7 @@ class _Training:
                 yield training_input(self.s, clips[i], *how)
 
         with compiled_code(plan.compile), precision_context(plan, device):
-            re_estimate(self.model, batches())
+            re_estimate(self.model, batches(), plan.hold)
         if not all_finite(self.model.state_dict().values()):
             raise MsagcnError('the mean weights are not finite', self.checkpoint)
 

@@ -53,6 +53,8 @@ class Plan:
     kernels: bool = True
     steps: int = 0
     warmup_steps: int = 0
+    hold: int = 0
+    class_weights: str = 'equal'
 
     @property
     def augmentation(self) -> Augmentation:

@@ -23,19 +23,20 @@ from .plan import Plan
 
 # %% ../../nbs/training/18_setup.ipynb #8431aff6
 def make_optimiser(model, plan: Plan) -> torch.optim.Optimizer:
-    """Stochastic gradient descent with Nesterov momentum 0.9 and plain L2 decay on every parameter.
+    """Stochastic gradient descent with Nesterov momentum 0.9 and plain L2 decay on every trained parameter.
 
     Or AdamW (Loshchilov and Hutter, 2019), whose decay is apart from the gradient."""
+    trained = [p for p in model.parameters() if p.requires_grad]
     if plan.optimiser == 'adamw':
         decay = plan.weight_decay
-        return torch.optim.AdamW(model.parameters(), lr=plan.lr, weight_decay=decay, foreach=True)
+        return torch.optim.AdamW(trained, lr=plan.lr, weight_decay=decay, foreach=True)
     settings = dict(momentum=0.9, nesterov=True, weight_decay=plan.weight_decay)
     device = next(model.parameters()).device
     if device.type not in RECORDERS:
-        return torch.optim.SGD(model.parameters(), lr=plan.lr, foreach=True, **settings)
+        return torch.optim.SGD(trained, lr=plan.lr, foreach=True, **settings)
     rate = torch.tensor(plan.lr, device=device)
-    optimiser = torch.optim.SGD(model.parameters(), lr=rate, fused=True, **settings)
-    for p in model.parameters():
+    optimiser = torch.optim.SGD(trained, lr=rate, fused=True, **settings)
+    for p in trained:
         optimiser.state[p]['momentum_buffer'] = torch.zeros_like(p)  # has the effect of none
     return optimiser
 
@@ -57,6 +58,8 @@ def suited(
     "Give a model's layers the classes that train fastest on a device; weights and names stay."
     if device.type != 'cuda' or not plan.kernels:
         return exchange(model, FUSED if plan.compile else LEAN)
+    if plan.hold:  # those layers take all BatchNorms to be in training
+        return exchange(model, LEAN)
     if isinstance(model, MSG3D):
         return exchange(model, NODES_FIRST)
     exchange(model, LEAN)
