@@ -19,7 +19,7 @@ from ..data.clips import Clips, read_manifest, split
 from ..distributed.ranks import place
 from .records import RunFolder, read_record
 from .train_parameters import PLACES, TrainParameters, usual_parameters
-from .weights import build_model, start_from, started
+from .weights import build_model, run_clips, start_from, started
 from ..feeds.augment import training_input
 from ..feeds.feeds import batch, fed_store
 from ..training.evaluate import load_scores
@@ -224,5 +224,6 @@ def _in_the_way(p: TrainParameters) -> bool:
     files = [f for f in (p.folder.parameters, p.folder.metrics) if f.exists()]
     if not files or not manifest.exists():
         return False
-    wanted = _wanted(p, read_manifest(manifest)['data_hash'])
+    of_all = read_manifest(manifest)['data_hash']
+    wanted = _wanted(p, run_clips(p).data_hash if p.classes else of_all)
     return any(_different(f, wanted)[1] for f in files)
