@@ -31,7 +31,7 @@ def pytest_sessionstart():
 # the files that take longest
 LONGEST = """
     resume lab runners missing ntu explore distributed predict words verify
-    export docs native parity reports bench ntu_path ablation speed precog
+    export docs wheel writers native parity reports bench ntu_path ablation speed precog
 """.split()
 
 
