@@ -384,14 +384,29 @@ def trained(folder, feed, stream, bodies):
 
 @pytest.mark.parametrize('feed, stream, bodies', FED)
 def test_a_file_says_how_it_is_fed(tmp_path, feed, stream, bodies):
-    "The input of the network from the prepared clip, by nothing but the entries of a file."
+    """From the prepared clip to the input, by nothing but the entries of a file, and through it.
+
+    The network in the files is one that is exported fast; all three files have the same entries."""
+    pytest.importorskip('onnxruntime')
+    import onnx
+    import onnxruntime
+
     from msagcn.feeds.feeds import batch
 
     clips, s, net, about = trained(tmp_path, feed, stream, bodies)
-    said = {k: json.loads(v) for k, v in export.describe(net, about).items()}
-    theirs = np.concatenate([fed_by_what_it_says(clips[n], said) for n in clips.names])
-    ours = batch(s, torch.arange(3), 12, stream).numpy()
-    np.testing.assert_allclose(theirs, ours, atol=1e-5 * np.abs(ours).max())
+    mean = Mean(shape=net.shape).eval()
+    path = export_onnx(mean, tmp_path / 'm.onnx', about)
+    said = {e.key: json.loads(e.value) for e in onnx.load(path).metadata_props}
+    assert said == {k: json.loads(v) for k, v in export.describe(mean, about).items()}
+    extra = {'msagcn.json': ''}
+    torch.export.load(export_torch(mean, tmp_path / 'm.pt2', about), extra_files=extra)
+    assert json.loads(extra['msagcn.json']) == said
+    fed = [fed_by_what_it_says(clips[n], said) for n in clips.names]
+    ours = batch(s, torch.arange(3), 12, stream)
+    np.testing.assert_allclose(np.concatenate(fed), ours, atol=1e-5 * ours.abs().max().item())
+    session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
+    theirs = np.concatenate([session.run(['logits'], {'clips': x})[0] for x in fed])
+    np.testing.assert_allclose(theirs, mean(ours).detach(), atol=1e-4)
     wanted = dict(
         feed=feed,
         channels='xyz',
