@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -92,6 +93,25 @@ def pairs(**parameters):
 def places(root):
     "The three folders of a run, under `root`."
     return {f'{k}_dir': str(Path(root) / k) for k in ('data', 'runs', 'reports')}
+
+
+class Through(torch.nn.Module):
+    "Instead of a block; its graph has seen a context, as a model that predicts asks for."
+
+    graph = SimpleNamespace(context_batches=1)
+
+    def forward(self, x, maps=None):
+        return x
+
+
+def of_few_blocks(model):
+    """An MSA-GCN with one block of each kind: the first, a usual one, and the two that halve the frames.
+
+    The other six only repeat these; to trace or to export ten blocks takes minutes.
+    """
+    for i in (2, 3, 5, 6, 8, 9):
+        model.blocks[i] = Through()
+    return model
 
 
 @pytest.fixture(scope='session')

@@ -63,7 +63,7 @@ def test_a_step_has_less_work(name, capsys):
     assert ratio[of_what] >= wanted
 
 
-SIZE = dict(msagcn=dict(batch=16), msg3d=dict(batch=8, frames=100))
+SIZE = dict(msagcn=dict(batch=10), msg3d=dict(batch=4, frames=60, width=48))
 
 
 @cache

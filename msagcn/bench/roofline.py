@@ -6,6 +6,7 @@
 __all__ = ['Normalised', 'plain_formulas', 'count', 'least_bytes', 'pencil_msagcn', 'product_seconds', 'copy_speed']
 
 # %% ../../nbs/bench/12_roofline.ipynb #975510dd
+import copy
 import statistics
 import time
 from contextlib import contextmanager
@@ -44,17 +45,15 @@ def count(
     model: nn.Module,  # in training mode
     shape: tuple,  # (C, T, V, M) of a clip
 ) -> dict:  # per clip: forward and step in operations, normalised in numbers; parameters
-    "The operations of a training step, by the shapes of all tensors."
-    from torch._subclasses.fake_tensor import FakeTensorMode
+    "The operations of a training step, counted in one of one clip."
     from torch.utils.flop_counter import FlopCounterMode
 
-    with exchanged(model, {}), FakeTensorMode(allow_non_fake_inputs=True), plain_formulas():
+    model = copy.deepcopy(model)  # whose gradients and statistics change
+    with exchanged(model, {}), plain_formulas():
         with Normalised() as seen, FlopCounterMode(display=False) as forward:
-            y = model(torch.empty(1, *shape))
+            y = model(torch.zeros(1, *shape))
         with FlopCounterMode(display=False) as backward:
             y.sum().backward()
-    for p in model.parameters():
-        p.grad = None
     return dict(
         forward=forward.get_total_flops(),
         step=forward.get_total_flops() + backward.get_total_flops(),

@@ -9,7 +9,6 @@ __all__ = ['show_matrix', 'strongest_edges', 'show_edges_on_skeleton', 'show_lea
 # %% ../../nbs/report/12_graph_figures.ipynb #04b48e4c
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from matplotlib.patches import FancyArrowPatch
 
 from ..data.skeleton import Skeleton
@@ -29,24 +28,19 @@ def show_matrix(
     signed = A.min() < -1e-9 if signed is None else signed
     limit = (limit or np.abs(A).max()) or 1
     ax = axes_or_new(ax, 5.6 if names else 3, 4.8 if names else 2.8)
-    ticks = list(skeleton.joints) if names else False
-    sns.heatmap(
-        A,
-        ax=ax,
-        cmap='PuOr_r' if signed else 'cividis',
-        vmin=-limit if signed else 0,
-        vmax=limit,
-        square=True,
-        xticklabels=ticks,
-        yticklabels=ticks,
-        cbar=names,
-        cbar_kws=dict(shrink=0.8),
-    )
+    V, low, cmap = len(A), -limit if signed else 0, 'PuOr_r' if signed else 'cividis'
+    mesh = ax.pcolormesh(A, cmap=cmap, vmin=low, vmax=limit)
+    ax.set(aspect='equal', ylim=(V, 0), xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
     if names:
-        ax.collections[0].colorbar.ax.tick_params(labelsize=6)
-        ax.tick_params(labelsize=6)
+        centres = np.arange(V) + 0.5
+        ax.set_xticks(centres, skeleton.joints, rotation=90, fontsize=6)
+        ax.set_yticks(centres, skeleton.joints, fontsize=6)
         ax.set_xlabel('target joint', fontsize=7)
         ax.set_ylabel('source joint', fontsize=7)
+        scale = ax.figure.colorbar(mesh, ax=ax, shrink=0.8)
+        scale.ax.tick_params(labelsize=6)
+        scale.outline.set_visible(False)
     ax.set_title(title, fontsize=9)
     return ax
 
