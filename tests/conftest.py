@@ -5,6 +5,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import traceback
+from contextlib import chdir
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -83,6 +85,23 @@ def sh(*args, cwd=None, check=True, **env):
         f'{args}: exit {done.returncode}\n{done.stdout}\n{done.stderr}'
     )
     return done
+
+
+def papermill(*args, cwd, check=True, **env):
+    """papermill's command in this process, since to start it takes seconds; the kernel is a process.
+
+    Returns `returncode` and `stderr`, as `sh`, the latter with the error that ended it.
+    """
+    from click.testing import CliRunner
+    from papermill.cli import papermill as command
+
+    with chdir(cwd):
+        done = CliRunner().invoke(
+            command, [str(a) for a in args], env=dict(OMP_NUM_THREADS='1') | env
+        )
+    stderr = done.output + ''.join(traceback.format_exception(done.exception))
+    assert not check or done.exit_code == 0, stderr
+    return SimpleNamespace(returncode=done.exit_code, stderr=stderr)
 
 
 def pairs(**parameters):

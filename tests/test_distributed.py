@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, pairs, places, sh, tool
+from conftest import ROOT, of_few_blocks, pairs, places, sh, tool
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -38,7 +38,7 @@ SYNCHRONISED = replace(PLAN, sync_bn=True)
 def net(kind=MSAGCN):
     if kind is MSG3D:
         return MSG3D(10, UCLA20, 8, width=12, scales=4, window_scales=2, seed=3).double()
-    return kind(10, UCLA20, 8, width=40, seed=3).double()
+    return of_few_blocks(kind(10, UCLA20, 8, width=40, seed=3)).double()
 
 
 def data(folder):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, TINY, pairs, places, sh, tool
+from conftest import ROOT, TINY, pairs, papermill, places, sh, tool
 
 RUNNERS = ROOT / 'nbs/runs'
 pytestmark = pytest.mark.skipif(
@@ -59,11 +59,10 @@ def outputs(path):
     ]
 
 
-def papermill(name, out, check=True, **parameters):
+def run(name, out, check=True, **parameters):
     "One runner through plain papermill, in a folder of its own, as a user would call it."
     parameters |= {k: v for k, v in places('').items() if k in declared(name)}
-    return sh(
-        tool('papermill'),
+    return papermill(
         RUNNERS / f'{name}.ipynb',
         out / f'{name}.ipynb',
         '-k',
@@ -98,11 +97,12 @@ def msagcn(*args, cwd, check=True):
 def chain(tmp_path_factory):
     "A folder in which all four runners have run: two streams of a small recipe, fused and reported."
     out = tmp_path_factory.mktemp('chain')
-    papermill('prepare', out, subjects=4)
-    for stream in ('joint', 'bone'):
-        papermill('train', out, stream=stream, **SMALL)
-    papermill('fuse', out)
-    papermill('report', out)
+    run('prepare', out, subjects=4)
+    run('train', out, stream='joint', **SMALL)
+    bone = SMALL | dict(recipe='quick', stream='bone')
+    msagcn('train', '--no-notebook', *pairs(**bone), cwd=out)
+    run('fuse', out)
+    run('report', out)
     return out
 
 
@@ -194,7 +194,7 @@ def test_tables_come_from_files_alone(chain, tmp_path):
     The tables name the runs, the notebook shows them, and nothing of the training is imported.
     """
     shutil.copytree(chain / 'reports', tmp_path / 'reports')
-    papermill('tables', tmp_path)
+    run('tables', tmp_path)
     table = pd.read_csv(tmp_path / 'reports/tables/results.csv', dtype=str)
     here = table[table.benchmark == 'embedded']
     assert here.streams.tolist() == ['joint', 'bone', 'joint bone'] and (here.seeds == '1').all()
@@ -257,7 +257,7 @@ def test_the_command_keeps_the_executed_notebook(chain):
 
 @pytest.mark.parametrize('name', ['prepare', 'train'])
 def test_a_misspelt_parameter_stops_plain_papermill(name, tmp_path):
-    failed = papermill(name, tmp_path, check=False, epochz=3)
+    failed = run(name, tmp_path, check=False, epochz=3)
     assert failed.returncode != 0 and 'epochz: no such parameter' in failed.stderr
     assert not (tmp_path / 'data').exists() and not (tmp_path / 'runs').exists()
 
@@ -341,7 +341,6 @@ def test_papermill_never_changes_a_name(tmp_path):
     literally; a list is a text to papermill.
     """
     start = [
-        tool('papermill'),
         str(RUNNERS / 'prepare.ipynb'),
         'out.ipynb',
         '--no-progress-bar',
@@ -349,21 +348,20 @@ def test_papermill_never_changes_a_name(tmp_path):
         'subjects',
         '2',
     ]
-    failed = sh(*start, '-p', 'benchmark', '1e3', cwd=tmp_path, check=False)
+    failed = papermill(*start, '-p', 'benchmark', '1e3', cwd=tmp_path, check=False)
     assert (
         failed.returncode
         and '-r benchmark' in failed.stderr
         and sorted(p.name for p in tmp_path.iterdir()) == ['out.ipynb']
     )
-    sh(*start, '-p', 'data_dir', 'out #1, "x"', cwd=tmp_path)
+    papermill(*start, '-p', 'data_dir', 'out #1, "x"', cwd=tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ['out #1, "x"', 'out.ipynb']
 
 
 @pytest.mark.parametrize('told', ['[1, 2]', '1,2'])
 def test_a_list_through_papermill(told, tmp_path):
     "It gets as far as the missing data, and names the folder in which it looked."
-    failed = sh(
-        tool('papermill'),
+    failed = papermill(
         RUNNERS / 'train.ipynb',
         'out.ipynb',
         '--no-progress-bar',
@@ -392,8 +390,7 @@ def test_a_kernel_of_another_name(project, tmp_path):
     nb = json.loads((project / 'nbs/runs/prepare.ipynb').read_text())
     nb['metadata']['kernelspec'] = dict(name='of-mine', display_name='Mine', language='python')
     (project / 'nbs/runs/prepare.ipynb').write_text(json.dumps(nb))
-    sh(
-        tool('papermill'),
+    papermill(
         'prepare.ipynb',
         tmp_path / 'out.ipynb',
         '--no-progress-bar',
