@@ -1,14 +1,16 @@
 """Own recordings with a label for each frame, cut into windows; people keep their names."""
 
 import json
+import random
 
 import numpy as np
 import pytest
 from conftest import pairs, places
 
 from msagcn.cli import main
-from msagcn.core import read_json
+from msagcn.core import MsagcnError, read_json
 from msagcn.data.clips import load_clips, shared_frames, subject_names
+from msagcn.data.labelled import read_labels
 from msagcn.data.synthetic import generate_clip
 from msagcn.experiments.parameters import PredictParameters
 from msagcn.experiments.windows import Windows
@@ -198,3 +200,32 @@ def test_a_recording_that_is_wrong_can_be_skipped(tmp_path):
     assert {n.split('_')[0] for n in clips.names} == {'ben', 'carl'}
     assert [r['name'] for r in clips.notes['refused']] == ['anna']
     assert subject_names(clips) == {1: 'ben', 2: 'carl'}
+
+
+@pytest.mark.parametrize(
+    'name, text',
+    [
+        ('a.csv', 'start,end,label\n0,12,sit\n12,20,wave\n25,30,sit\n'),
+        ('b.csv', 'x,label\n' + '1.5,sit\n' * 15 + '2.5,wave\n' * 15),
+        ('a.json', '[[0, 12, "sit"], [12, 20, "wave"], [25, 30, 4]]'),
+        ('b.json', json.dumps(['sit'] * 20 + [None, 3] * 5)),
+    ],
+)
+def test_files_of_labels_that_are_spoiled_are_one_line(tmp_path, name, text):
+    "Each is read, as a label or none for each frame, or refused by name."
+    g, file, refused = random.Random(0), tmp_path / name, 0
+    pieces = ['', ',', '\n', '"', '[', ']', '{', '0', '99', '-', 'null', 'é', '\0', '1e9', '\r']
+    for _ in range(250):
+        letters = list(text)
+        for _ in range(g.randint(1, 3)):
+            i = g.randrange(len(letters))
+            letters[i : i + g.choice([0, 1, 1, 8])] = g.choice(pieces)
+        file.write_bytes(''.join(letters).encode('utf-8' if g.random() < 0.9 else 'utf-16'))
+        try:
+            found = read_labels(file, 30, 'long.npy')
+        except MsagcnError as e:
+            assert str(e).startswith(f'{file}: ') and '\n' not in str(e)
+            refused += 1
+        else:
+            assert len(found) == 30 and all(isinstance(label, str) for label in found)
+    assert 50 < refused < 250
