@@ -142,7 +142,7 @@ def run_test(p: EvaluateParameters) -> None:
 def run_prepare(p: PrepareParameters) -> None:
     "Preparation, with what a recipe needs to know of the set, and the place of the manifest."
     from msagcn.data.clips import load_clips, subject_names
-    from msagcn.experiments.prepare import cut_words, findings, in_common, prepare, without_training
+    from msagcn.experiments.prepare import findings, in_common, prepare, without_training
 
     manifest = prepare(p)
     clips = load_clips(manifest.parent)
@@ -155,8 +155,6 @@ def run_prepare(p: PrepareParameters) -> None:
         f'{clips.benchmark}: {len(clips.classes)} classes, {", ".join(parts)}; '
         f'subjects to hold out: {subjects}'
     )
-    if 'windows' in clips.notes:
-        print(cut_words(clips.notes))
     for line in in_common(clips):
         print(line)
     if known := without_training(clips):
