@@ -99,7 +99,7 @@ OTHERS = [
     'runs',
 ]
 
-LISTS = ('recipes small_sets precog finetune chosen costs again leaked published').split()
+LISTS = ('recipes small_sets precog finetune real_time chosen costs again leaked published').split()
 
 
 def fresh(folder):

@@ -108,6 +108,44 @@ def finetune(root):
     return to_markdown(pd.DataFrame(rows))
 
 
+def real_time(root):
+    "What `predict --follow` takes for several people: a sentence, and a row for each network."
+    file = root / 'reports/real_time.csv'
+    if not file.exists():
+        return 'Not measured yet on a quiet machine.'
+    t = pd.read_csv(file)
+    first = t.iloc[0]
+    told = (
+        f'Measured on {first.cores} cores ({first.processor}) with {first.people} people of {first.joints} '
+        f'joints, windows of {first.window_s:g} s every {first.step_s:g} s, while the machine had a load of '
+        f'{t.load.min():.1f} to {t.load.max():.1f} from everything on it, this included: '
+    )
+    best = t.loc[t[t.network.str.contains('small')].frames_a_second.idxmax()]
+    told += (
+        f'{_by(best)} keeps up with {best.frames_a_second:.0f} frames a second, and answers for all '
+        f'{best.people} people {best.delay_ms_median:.0f} ms after the last frame of a window '
+        f'({best.delay_ms_p95:.0f} ms in the slowest twentieth).'
+    )
+    rows = [
+        {
+            'network': f'{_by(r)}, width {r.width}, {r.network_frames} frames',
+            'threads': r.threads,
+            'frames a second': f'{r.frames_a_second:.0f}',
+            'delay, median and 95 %': f'{r.delay_ms_median:.0f} and {r.delay_ms_p95:.0f} ms',
+            f'{FPS} a second': 'yes' if r.frames_a_second >= FPS else 'no',
+        }
+        for r in t.itertuples()
+    ]
+    return f'{told}\n\n{to_markdown(pd.DataFrame(rows).astype(str))}'
+
+
+FPS = 30  # of cameras
+
+
+def _by(r):
+    return f'{r.network}, by {"compiled code" if r.by == "quick" else "PyTorch"}'
+
+
 def runs(root):
     "What the finished, tested runs on NW-UCLA recorded, by recipe."
     found = [

@@ -222,7 +222,7 @@ _SAID = {  # of argparse, and what is meant
 
 # %% ../nbs/69_grammar.ipynb #e935e25b
 USE_FLAGS = ('benchmark', 'stream', 'frames', 'layout', 'feed')
-PREDICT_FLAGS = (*USE_FLAGS, 'windows', 'step', 'fps', 'out')
+PREDICT_FLAGS = (*USE_FLAGS, 'windows', 'step', 'smooth', 'fps', 'out')
 
 
 def add_use_flags(v) -> None:
@@ -315,8 +315,9 @@ def _explain(kind, leave_out=()) -> str:
 _WINDOW_FLAGS = dict(
     windows='seconds of each window of a long clip, to answer per person and moment',
     step='seconds from window to window; half a window without it',
+    smooth='seconds that are looked back: the mean of the windows that end in them',
     fps='frames a second of the clip, 30 without it',
-    out='file for the answers of windows: .csv, .json or .png',
+    out='file for the answers of windows: .csv, .json, .png or .html',
 )
 
 

@@ -141,7 +141,7 @@ def run_test(p: EvaluateParameters) -> None:
 
 def run_prepare(p: PrepareParameters) -> None:
     "Preparation, with what a recipe needs to know of the set, and the place of the manifest."
-    from msagcn.data.clips import load_clips
+    from msagcn.data.clips import load_clips, subject_names
     from msagcn.experiments.prepare import findings, in_common, prepare, without_training
 
     manifest = prepare(p)
@@ -149,7 +149,8 @@ def run_prepare(p: PrepareParameters) -> None:
     purposes = {'train': 'train', 'val': 'choose by', 'test': 'test'}
     parts = [f'{clips.parts.count(k)} to {w}' for k, w in purposes.items() if k in clips.parts]
     trained = {int(s) for s, part in zip(clips.subjects, clips.parts) if part != 'test'}
-    subjects = ', '.join(map(str, sorted(trained - {0}))) or 'none known'
+    called = subject_names(clips)
+    subjects = ', '.join(called[s] for s in sorted(trained - {0})) or 'none known'
     print(
         f'{clips.benchmark}: {len(clips.classes)} classes, {", ".join(parts)}; '
         f'subjects to hold out: {subjects}'
@@ -187,12 +188,14 @@ def run_verify(p: VerifyParameters) -> None:
 
 def run_crossval(p: CrossvalParameters) -> None:
     "The table of all folds, and whether it is the recorded one."
-    from msagcn.experiments.folds import crossval, in_folds
+    from msagcn.experiments.folds import crossval, in_folds, tested_people
 
     table, compared = crossval(p)
     shown = table[['model', 'streams', 'seed', 'n', 'top1', 'low', 'high', 'by_fold']]
     print(shown.to_string(index=False))
     print(f'\n{in_folds(table).to_string(index=False)}')
+    for k, who in enumerate(tested_people(p), 1):
+        print(f'fold {k} tests {", ".join(who)}')
     if compared:
         print(compared)
 
@@ -288,7 +291,7 @@ def run_runs(p: RunsParameters) -> None:
     print(text_table(rows, left=('run',)))
 
 # %% ../nbs/68_verbs.ipynb #e1cf41a5
-_WINDOW_FILES = ('.csv', '.json', '.png')
+_WINDOW_FILES = ('.csv', '.json', '.png', '.html')
 
 
 def run_windows(p: PredictParameters, clips: list[str]) -> None:
@@ -316,7 +319,8 @@ def _answer_clip(windows, clip: str, out: str) -> None:
     "Print the segments of one clip, and write its answers to a file if one is named."
     from msagcn.experiments.windows import segment_table, segments, write_windows
 
-    found = list(windows(clip))
+    x = windows.read(clip)
+    found = list(windows.of_clip(clip, x))
     if not found:
         raise MsagcnError(f'{clip}: nobody in any window')
     table = segment_table(segments(found), windows.classes, windows.fps)
@@ -325,6 +329,10 @@ def _answer_clip(windows, clip: str, out: str) -> None:
         from msagcn.report.window_figure import save_window_figure
 
         print(save_window_figure(out, found, windows.classes, windows.fps))
+    elif Path(out).suffix == '.html':
+        from msagcn.report.play import save_play_page
+
+        print(save_play_page(out, windows, found, x, Path(clip).name))
     elif out:
         print(write_windows(out, found, windows.classes, windows.fps))
 

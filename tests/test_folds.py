@@ -71,6 +71,8 @@ def test_a_row_over_all_folds(tested, capsys):
     capsys.readouterr()
     assert crossval(tested) == 0  # all is there
     said = capsys.readouterr().out
+    for k, who in enumerate(WHO, 1):
+        assert f'fold {k} tests {who}\n' in said
     (row,) = in_folds(table).query("network == 'msg3d'").to_dict('records')
     records = [
         json.loads(

@@ -122,10 +122,11 @@ def test_answers_as_lines_and_files(weights, walk, tmp_path, capsys):
     assert (tmp_path / 'found.png').stat().st_size > 5000
 
 
+@pytest.mark.parametrize('smooth', [[], ['--smooth', 1.5]])
 def test_frames_that_come_in_are_answered_like_those_of_a_file(
-    weights, walk, tmp_path, capsys, monkeypatch
+    weights, walk, tmp_path, capsys, monkeypatch, smooth
 ):
-    call = ['--weights', weights, '--windows', 1, '--step', 0.5, '--fps', 10]
+    call = ['--weights', weights, '--windows', 1, '--step', 0.5, '--fps', 10, *smooth]
     assert predict(tmp_path / 'walk.npy', *call, '--out', tmp_path / 'found.json') == 0
     capsys.readouterr()
     lines = (json.dumps(frame.tolist()).replace('NaN', 'null') for frame in walk)
@@ -139,14 +140,33 @@ def test_frames_that_come_in_are_answered_like_those_of_a_file(
         assert a['percent'] == max(w[c] for c in CLASSES) == w[a['class']]
 
 
+def test_smoothed_windows_are_means_of_those_that_end_before(weights, walk, tmp_path):
+    told = dict(weights=weights, windows=1, step=0.4, fps=10)
+    alone = list(Windows(PredictParameters(**told))(tmp_path / 'walk.npy'))
+    smooth = list(Windows(PredictParameters(**told, smooth=1))(tmp_path / 'walk.npy'))
+    assert [(w.person, w.first) for w in alone] == [(w.person, w.first) for w in smooth]
+    for w in smooth:  # ten frames back, of windows that end every four
+        ends = [w.last, w.last - 4, w.last - 8]
+        mine = [a.probabilities for a in alone if a.person == w.person and a.last in ends]
+        assert np.allclose(w.probabilities, np.mean(mine, 0), atol=1e-7)
+    assert any(not np.allclose(a.probabilities, b.probabilities) for a, b in zip(alone, smooth))
+
+
 @pytest.mark.parametrize(
     'words, said',
     [
         (['--windows', '0'], 'windows: '),
         (['--windows', '0.001'], 'windows: 0.001 s at 30 frames a second is no frame'),
         (['--windows', '1', '--step', '0.001'], 'step: 0.001 s at 30 frames a second is no frame'),
-        (['--windows', '1', '--out', 'a.txt'], 'a.txt: the ending is not one of .csv, .json, .png'),
+        (
+            ['--windows', '1', '--out', 'a.txt'],
+            'a.txt: the ending is not one of .csv, .json, .png, .html',
+        ),
         (['--windows', '1', '--follow'], 'follow: frames come by standard input, not from'),
+        (
+            ['--windows', '1', '--step', '0.5', '--smooth', '0.5'],
+            'smooth: 0.5 s hold one window; more than a step, 0.5 s, are needed',
+        ),
         (['--follow'], 'follow: frames come by standard input, not from'),
     ],
 )

@@ -18,9 +18,10 @@ from .clip_files import csv_rows
 from .clips import Clips, named_overlaps
 from .detections import COUNTED
 from .estimators import frame_files
-from .missing import missing_note, reading_note
+from .labelled import read_labels, windows_of
+from .missing import missing_note, reading_note, with_nan
 from .overlap import frame_prints, overlaps
-from .own_clip import read_coordinates, read_filled
+from .own_clip import fill_clip, raw_coordinates, read_coordinates
 from .own_description import PARTS, Description, read_description
 from .skeleton import skeleton_note
 from .upright import find_up
@@ -33,10 +34,14 @@ class _Row(NamedTuple):
     label: str
     part: str
     subject: str  # '' if unknown
+    labels: Path | None = None  # of a recording that is cut into windows
+    first: int | None = None  # frame of a window
+    frames: np.ndarray | None = None  # of a window (T, M, V, C), as in its file
 
     @property
     def name(self) -> str:
-        return self.clip.name if self.clip.is_dir() else self.clip.stem
+        name = self.clip.name if self.clip.is_dir() else self.clip.stem
+        return name if self.first is None else f'{name}_{self.first:06}'
 
 
 # what file managers leave in folders, in lower case
@@ -85,9 +90,10 @@ def _by_table(d: Description) -> list[_Row]:
     "The clips that the table lists."
     (_, header), *lines = csv_rows(d.table)
     header = [h.strip() for h in header]
-    if sorted(header) not in (['file', 'label', 'part'], ['file', 'label', 'part', 'subject']):
+    label = 'labels' if d.window else 'label'
+    if sorted(header) not in (['file', label, 'part'], ['file', label, 'part', 'subject']):
         raise MsagcnError(
-            f'{d.table}: columns are {", ".join(header)}, not file, label, part and perhaps subject'
+            f'{d.table}: columns are {", ".join(header)}, not file, {label}, part and perhaps subject'
         )
     rows = []
     for n, cells in lines:
@@ -99,24 +105,29 @@ def _by_table(d: Description) -> list[_Row]:
 def _table_row(d: Description, where: str, entry: dict[str, str]) -> _Row:
     if entry['part'] not in PARTS:
         raise MsagcnError(f"{where}: part '{entry['part']}' is not one of {', '.join(PARTS)}")
-    if not entry['file'] or not entry['label']:
+    label = entry['labels' if d.window else 'label']
+    if not entry['file'] or not label:
         raise MsagcnError(f'{where}: no file or no label')
-    if d.classes and entry['label'] not in d.classes:
-        raise MsagcnError(f"{where}: class '{entry['label']}' is not one of {', '.join(d.classes)}")
+    if d.classes and not d.window and label not in d.classes:
+        raise MsagcnError(f"{where}: class '{label}' is not one of {', '.join(d.classes)}")
     clip = d.clips / entry['file']
     if clip.is_dir() and not frame_files(clip):
         raise MsagcnError(f'{where}: {clip}: a folder without JSON files of frames')
     if not clip.exists():
         raise MsagcnError(f'{where}: {clip}: no such file')
-    return _Row(clip, entry['label'], entry['part'], entry.get('subject', ''))
+    if not d.window:
+        return _Row(clip, label, entry['part'], entry.get('subject', ''))
+    if not (d.clips / label).is_file():
+        raise MsagcnError(f'{where}: {d.clips / label}: no such file of labels')
+    return _Row(clip, '', entry['part'], entry.get('subject', ''), d.clips / label)
 
 
-def _subject_numbers(subjects) -> np.ndarray:  # (n,) int64
+def _subject_numbers(subjects) -> tuple[np.ndarray, list[str]]:  # (n,) int64; names of 1, 2, …
     "Whole numbers stay, other words are numbered in alphabetical order; 0 for an empty one."
     words = sorted({s for s in subjects if s})
     whole = all(re.fullmatch(r'[1-9][0-9]{0,17}', s) for s in words)
     number = {'': 0} | {s: int(s) if whole else i for i, s in enumerate(words, 1)}
-    return np.array([number[s] for s in subjects], dtype=np.int64)
+    return np.array([number[s] for s in subjects], dtype=np.int64), [] if whole else words
 
 
 def _check_names(names, rows):
@@ -136,35 +147,56 @@ def _check_names(names, rows):
         )
 
 
-def _read_all(d: Description, names, files) -> tuple[list[np.ndarray], dict]:
+def _coordinates(d: Description, row: _Row, counts: Counter | None = None) -> np.ndarray:
+    "A clip (T, M, V, C), NaN where a joint is missing."
+    of_file = d.skeleton, d.channels, d.persons, d.reading
+    if row.frames is None:
+        return read_coordinates(row.clip, *of_file, image=d.image, counts=counts)
+    return with_nan(row.frames, d.skeleton, d.channels, d.reading.missing, row.clip)
+
+
+class _Found:
+    "What reading finds out beside frames: uncertain links between people, files that are refused."
+
+    def __init__(self):
+        self.links, self.bad = {what: {} for what in COUNTED}, {}
+
+    def count(self, name: str, counts: Counter) -> None:
+        for what in COUNTED:
+            if counts[what]:
+                self.links[what][name] = counts[what]
+
+    def notes(self) -> dict:
+        "For the manifest."
+        notes = dict(links=self.links) if any(self.links.values()) else {}
+        if self.bad:
+            lines = {n: str(e) for n, e in self.bad.items()}
+            notes['refused'] = [dict(name=n, cause='unreadable', line=e) for n, e in lines.items()]
+        return notes
+
+
+def _read_all(d: Description, rows: list[_Row], found: _Found) -> tuple[list[np.ndarray], dict]:
     "The frames of each clip, and notes for the manifest."
-    frames, missing, people, bad = [], [], {what: {} for what in COUNTED}, {}
-    with Progress(len(files), 'reading') as bar:
-        for name, file in zip(names, files):
+    frames, missing = [], []
+    with Progress(len(rows), 'reading') as bar:
+        for row in rows:
             counts = Counter()
             try:
-                x, found = read_filled(
-                    file, d.skeleton, d.channels, d.persons, d.image, d.reading, counts
-                )
+                x = _coordinates(d, row, counts)
             except MsagcnError as e:
-                bad[name] = e
+                found.bad[row.name] = e
                 bar.step()
                 continue
+            x, lost = fill_clip(x, d.skeleton, d.channels, d.image, d.reading)
             frames.append(x)
-            missing.append(found)
-            for what in COUNTED:
-                if counts[what]:
-                    people[what][name] = counts[what]
+            missing.append(lost)
+            found.count(row.name, counts)
             bar.step()
-    if bad and not (d.skip and frames):
-        raise _all_of(bad, len(files))
+    if found.bad and not (d.skip and frames):
+        raise _all_of(found.bad, len(rows))
     total = sum(missing[1:], missing[0])
     notes = dict(reading=reading_note(d.reading), missing=missing_note(total, d.skeleton))
-    if any(people.values()):
-        notes['links'] = people
-    if bad:
-        notes['refused'] = [dict(name=n, cause='unreadable', line=str(e)) for n, e in bad.items()]
-    return frames, notes
+    return frames, notes | found.notes()
 
 
 _TOLD = 5  # files that are told in full
@@ -198,12 +230,52 @@ def _check_parts(d: Description, rows: list[_Row]) -> list[str]:
     return classes
 
 
-def _checked_rows(d: Description) -> tuple[list[_Row], list[str]]:
-    "The clips of the set by name, and the classes."
+def _cut(d: Description, recording: _Row, counts: Counter) -> tuple[list[_Row], int]:
+    "The windows of a recording, and how many are left out for their labels or as nobody is in them."
+    of_file = d.skeleton, d.channels, d.persons, d.reading
+    x = raw_coordinates(recording.clip, *of_file, image=d.image, counts=counts)
+    labels = read_labels(recording.labels, len(x), recording.clip, d.window.column)
+    if unknown := sorted(set(labels) - {'', *d.classes}) if d.classes else ():
+        raise MsagcnError(
+            f"{recording.labels}: class '{unknown[0]}' is not one of {', '.join(d.classes)}"
+        )
+    windows, left_out = windows_of(labels, d.window, recording.clip)
+    rows = [
+        recording._replace(label=label, first=first, frames=x[first : first + d.window.length])
+        for first, label in windows
+    ]
+    seen = [row for row in rows if not np.isnan(_coordinates(d, row)[..., 0]).all()]
+    return seen, left_out + len(rows) - len(seen)
+
+
+def _cut_all(d: Description, recordings: list[_Row], found: _Found) -> tuple[list[_Row], dict]:
+    "The windows of all recordings, by name, and a note on them."
+    _check_names([row.name for row in recordings], recordings)
+    rows, left_out = [], 0
+    for recording in recordings:
+        counts = Counter()
+        try:
+            windows, others = _cut(d, recording, counts)
+        except MsagcnError as e:
+            found.bad[recording.name] = e
+            continue
+        rows += windows
+        left_out += others
+        found.count(recording.name, counts)
+    if found.bad and not (d.skip and rows):
+        raise _all_of(found.bad, len(recordings))
+    return rows, vars(d.window) | dict(recordings=len(recordings), left_out=left_out)
+
+
+def _checked_rows(d: Description, found: _Found) -> tuple[list[_Row], list[str], dict]:
+    "The clips of the set by name, the classes, and a note on windows if that is what clips are."
     rows = sorted(_by_table(d) if d.table else _by_folder(d), key=lambda row: row.name)
+    notes = {}
+    if d.window:
+        rows, notes['windows'] = _cut_all(d, rows, found)
     classes = _check_parts(d, rows)
     _check_names([row.name for row in rows], rows)
-    return rows, classes
+    return rows, classes, notes
 
 
 def read_custom(
@@ -211,21 +283,24 @@ def read_custom(
     benchmark: str,  # the name that the set is given
 ) -> Clips:
     "Read, check and fill all clips of a description; `MsagcnError` names all bad ones."
-    d = read_description(path)
-    rows, classes = _checked_rows(d)
-    frames, notes = _read_all(d, [row.name for row in rows], [row.clip for row in rows])
+    d, found = read_description(path), _Found()
+    rows, classes, cut = _checked_rows(d, found)
+    frames, notes = _read_all(d, rows, found)
+    notes |= cut
     if skipped := {r['name'] for r in notes.get('refused', ())}:
         rows = [row for row in rows if row.name not in skipped]
         classes = _check_parts(d, rows)
-    names, files = [row.name for row in rows], [row.clip for row in rows]
     is_3d = d.channels == 'xyz'
+    subjects, called = _subject_numbers([row.subject for row in rows])
+    if called:
+        notes['subject_names'] = called
     clips = Clips(
         benchmark=benchmark,
         skeleton=skeleton_note(d.skeleton),
         classes=classes,
-        names=names,
+        names=[row.name for row in rows],
         labels=np.array([classes.index(row.label) for row in rows]),
-        subjects=_subject_numbers([row.subject for row in rows]),
+        subjects=subjects,
         parts=[row.part for row in rows],
         hashes=[content_hash(x) for x in frames],
         lengths=np.array([len(x) for x in frames]),
@@ -238,15 +313,15 @@ def read_custom(
     if is_3d:
         clips.notes['up'] = d.up or find_up(clips.frames, d.skeleton, 'xyz')[1]
     elif not d.image:
-        clips.shared = clips.data_hash, _shared_before(clips, d, files)
+        clips.shared = clips.data_hash, _shared_before(clips, d, rows)
     return clips
 
 
-def _shared_before(clips, d: Description, files) -> list[list]:
+def _shared_before(clips, d: Description, rows: list[_Row]) -> list[list]:
     "Frames that clips share in their files, before each is scaled by its own box."
     prints = []
-    for file in files:
-        x = read_coordinates(file, d.skeleton, d.channels, d.persons, d.reading)
+    for row in rows:
+        x = _coordinates(d, row)
         prints.append(frame_prints(np.nan_to_num(x), d.channels))
 
     def between(first, end):

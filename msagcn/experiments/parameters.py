@@ -313,11 +313,16 @@ class PredictParameters(UseParameters):
     step: Seconds | None = Field(
         None, description='seconds from window to window; None: half a window'
     )
+    smooth: Seconds | None = Field(
+        None,
+        description='seconds that are looked back: the mean of the windows that end in them; '
+        'None: each window alone',
+    )
     fps: Annotated[float, Field(gt=0, le=1000)] = Field(
         30, description='frames of a clip in a second, for windows and step'
     )
     out: str = Field(
-        '', description='file for the answers of windows: .csv, .json or .png; empty: none'
+        '', description='file for the answers of windows: .csv, .json, .png or .html; empty: none'
     )
     follow: bool = Field(
         False, description='frames come by standard input, one JSON list a line; needs windows'

@@ -118,9 +118,19 @@ def _preparation_words(notes: dict) -> list[str]:
     return words
 
 
+def _cut_words(notes: dict) -> str:
+    "How recordings were cut into windows."
+    w = notes['windows']
+    rule = 'of several labels' if w['mixed'] == 'skip' else 'in which no label has the majority'
+    return (
+        f'{w["recordings"]} recordings are cut into windows of {w["length"]} frames, one every '
+        f'{w["step"]}; left out are {w["left_out"]} windows {rule}, or without anybody.'
+    )
+
+
 def _file_words(notes: dict, shown: int) -> list[str]:
     "What was odd about the files."
-    words = []
+    words = [_cut_words(notes)] if 'windows' in notes else []
     if notes.get('unlisted'):
         words.append(f'{notes["unlisted"]} clips of the file are in no part of the split.')
     if notes.get('untrained'):

@@ -200,6 +200,7 @@ def _write_rows(path: Path, records: dict[str, dict], tested: bool) -> None:
 
 # %% ../../nbs/experiments/16_results.ipynb #c8eb0e39
 _NOTED = 'pad_actor', 'largest_error', 'checkpoints', 'warning', 'missing', 'reading', 'links'
+_NOTED += 'subject_names', 'windows'
 _KIND = 'skeleton', 'channels', 'bodies', 'image', 'pipeline'
 
 

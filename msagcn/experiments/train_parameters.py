@@ -195,8 +195,8 @@ class TrainParameters(Parameters):
         validate_default=True,
         description='of the runs that are asked for, how many train at once in one process, in turns',
     )
-    val_subjects: list[Count] = Field(
-        [1], description='training clips of these are held out for choosing'
+    val_subjects: list[Count | Annotated[str, Field(min_length=1)]] = Field(
+        [1], description='training clips of these, by number or name, are held out for choosing'
     )
     val_views: list[Count] = Field(
         [], description='and those of these cameras, as the names of clips say'

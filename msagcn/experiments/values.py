@@ -140,6 +140,8 @@ def read_value(annotation, value, name: str = 'NAME'):
     if isinstance(value, str):
         if '\0' in value:
             raise ValueError(f'{value!r} has a character that no text may have')
+        if str in kinds and not _WHOLE.fullmatch(value.strip()):
+            kind = str  # of a number or a name
         return _read_text(kind, may_be_none, value)
     return _checked_object(kind, value, name)
 

@@ -87,13 +87,15 @@ def with_subjects(
 def subject_table(
     s: Scores,
     subjects: np.ndarray,  # (n,)
+    names=(),  # of people 1, 2, …, where they have names
 ) -> pd.DataFrame:  # person, clips, right %, interval
     "Top-1 of each person's clips, with its interval over clips, Wilson's where they are fewer than 100."
     right, rows = s.scores.argmax(1) == s.labels, []
     for who in np.unique(subjects):
         mine = right[subjects == who]
         low, high = interval(mine)
-        person = str(who) if who else 'not known'
+        named = names[who - 1] if 0 < who <= len(names) else str(who)
+        person = named if who else 'not known'
         accuracy = round(100 * float(mine.mean()), 2)
         rows.append((person, len(mine), int(mine.sum()), accuracy, f'{low:.1f}–{high:.1f}'))
     return pd.DataFrame(rows, columns=['person', 'clips', 'right', 'right, %', '95 % over clips'])
