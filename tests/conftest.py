@@ -1,12 +1,13 @@
 """Shared by all tests: paths, a tiny prepared data set, and how to start our command and other tools."""
 
+import io
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import traceback
-from contextlib import chdir
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -84,6 +85,18 @@ def sh(*args, cwd=None, check=True, **env):
     assert not check or done.returncode == 0, (
         f'{args}: exit {done.returncode}\n{done.stdout}\n{done.stderr}'
     )
+    return done
+
+
+def command(*words, cwd, check=True):
+    "`msagcn` in this process, since to start it takes seconds; as `sh`."
+    from msagcn.cli import main
+
+    out, errors = io.StringIO(), io.StringIO()
+    with chdir(cwd), redirect_stdout(out), redirect_stderr(errors):
+        code = main([str(w) for w in words])
+    done = SimpleNamespace(returncode=code, stdout=out.getvalue(), stderr=errors.getvalue())
+    assert not check or code == 0, f'{words}: exit {code}\n{done.stdout}\n{done.stderr}'
     return done
 
 

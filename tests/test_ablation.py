@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import ROOT, TINY, pairs, places, sh, tool
+from conftest import ROOT, TINY, pairs, papermill, places
 
 from msagcn.cli import main
 from msagcn.data.skeleton import UCLA20
@@ -170,8 +170,7 @@ def test_other_parameters_under_the_same_name(done, embedded, capfd, tmp_path):
 def test_msg3d_and_the_notebook(embedded, tmp_path):
     "The runner through plain papermill, on MS-G3D: plain powers, no masks, no windows."
     write(tmp_path / 'grid.yaml', MSG3D)
-    sh(
-        tool('papermill'),
+    papermill(
         ROOT / 'nbs/runs/ablation.ipynb',
         'out.ipynb',
         '-k',

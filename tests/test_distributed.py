@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, of_few_blocks, pairs, places, sh, tool
+from conftest import ROOT, command, of_few_blocks, pairs, papermill, places
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -226,7 +226,7 @@ def test_the_command_starts_several_processes(embedded, tmp_path):
         lr=0.02,
     )
     run = ['train', '--launcher', 'pytorch', '--gpus', '2', '--no-notebook']
-    said = sh(sys.executable, '-m', 'msagcn', *run, *pairs(**small), cwd=ROOT).stdout
+    said = command(*run, *pairs(**small), cwd=ROOT).stdout
     metrics = read_json(tmp_path / 'reports/runs/msagcn-embedded-smoke-joint-s1/metrics.json')
     assert said.count('top1_clean') >= 1 and f'{metrics["top1"]:.2f}' in said
     # in the columns recipe and run_id, of one row
@@ -235,10 +235,7 @@ def test_the_command_starts_several_processes(embedded, tmp_path):
         tmp_path / 'runs/msagcn-embedded-smoke-joint-s1/weights.safetensors',
         tmp_path / 'shared.npz',
     )
-    said = sh(
-        sys.executable,
-        '-m',
-        'msagcn',
+    said = command(
         'test',
         *pairs(weights=weights, data_dir=embedded, nproc=2, device='cpu', scores=scores),
         cwd=ROOT,
@@ -250,10 +247,7 @@ def test_the_command_starts_several_processes(embedded, tmp_path):
             tmp_path / 'reports/runs/msagcn-embedded-smoke-joint-s1/test_scores.npz'
         ).scores,
     )
-    wrong = sh(
-        sys.executable,
-        '-m',
-        'msagcn',
+    wrong = command(
         *run,
         *pairs(**small | dict(batch_size=9, recipe='odd')),
         cwd=ROOT,
@@ -283,8 +277,7 @@ def test_the_notebook_starts_several_processes(embedded, tmp_path):
         nproc=2,
     )
     out = tmp_path / 'out.ipynb'
-    sh(
-        tool('papermill'),
+    papermill(
         ROOT / 'nbs/runs/train.ipynb',
         out,
         '-k',

@@ -9,7 +9,7 @@ import re
 
 import pandas as pd
 import pytest
-from conftest import ROOT, pairs, places, sh, tool
+from conftest import ROOT, pairs, papermill, places
 
 from msagcn.cli import main
 from msagcn.data.clips import load_clips
@@ -126,8 +126,7 @@ def test_the_benchmark_of_the_preparation(tmp_path):
     notebook = ROOT / 'nbs/bench/prepare.ipynb'
     assert declared(notebook) == BenchPrepareParameters().model_dump()
     tiny = dict(files='[3, 6]', processes='[1]', frames=8, literal=ROOT / 'tests/oracle_ntu.py')
-    sh(
-        tool('papermill'),
+    papermill(
         notebook,
         'out.ipynb',
         '-k',

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, TINY, pairs, papermill, places, sh, tool
+from conftest import ROOT, TINY, command, pairs, papermill, places, sh, tool
 
 RUNNERS = ROOT / 'nbs/runs'
 pytestmark = pytest.mark.skipif(
@@ -89,10 +89,6 @@ def declared(name):
             }
 
 
-def msagcn(*args, cwd, check=True):
-    return sh(sys.executable, '-m', 'msagcn', *args, cwd=cwd, check=check, PYTHONPATH=str(ROOT))
-
-
 @pytest.fixture(scope='module')
 def chain(tmp_path_factory):
     "A folder in which all four runners have run: two streams of a small recipe, fused and reported."
@@ -100,7 +96,7 @@ def chain(tmp_path_factory):
     run('prepare', out, subjects=4)
     run('train', out, stream='joint', **SMALL)
     bone = SMALL | dict(recipe='quick', stream='bone')
-    msagcn('train', '--no-notebook', *pairs(**bone), cwd=out)
+    command('train', '--no-notebook', *pairs(**bone), cwd=out)
     run('fuse', out)
     run('report', out)
     return out
@@ -222,7 +218,7 @@ def test_tables_come_from_files_alone(chain, tmp_path):
 
 def test_a_second_call_of_a_grid_trains_nothing(chain):
     grid = ['train', '--no-notebook', *pairs(**SMALL | dict(recipe='grid', seed='1,2'))]
-    first = msagcn(*grid, cwd=chain).stdout
+    first = command(*grid, cwd=chain).stdout
     assert re.findall(r'^(\S+): (?:val_)?top1', first, re.M) == [
         f'msagcn-embedded-grid-joint-s{s}' for s in (1, 2)
     ]
@@ -235,9 +231,9 @@ def test_a_second_call_of_a_grid_trains_nothing(chain):
         }
 
     before = state()
-    assert msagcn(*grid, cwd=chain).stdout == first and state() == before and before
+    assert command(*grid, cwd=chain).stdout == first and state() == before and before
     assert pd.read_csv(chain / 'reports/results.csv').recipe.tolist().count('grid') == 2
-    refused = msagcn(
+    refused = command(
         'train',
         '--no-notebook',
         *pairs(**SMALL | dict(recipe='grid', lr=0.3)),
@@ -249,7 +245,7 @@ def test_a_second_call_of_a_grid_trains_nothing(chain):
 
 def test_the_command_keeps_the_executed_notebook(chain):
     # finished before: only rendered
-    told = msagcn('train', *pairs(**SMALL | dict(recipe='quick')), cwd=chain)
+    told = command('train', *pairs(**SMALL | dict(recipe='quick')), cwd=chain)
     assert told.stdout.startswith('msagcn-embedded-quick-joint-s1: ')
     notebook = json.loads((chain / 'runs/msagcn-embedded-quick-joint-s1/train.ipynb').read_text())
     assert any(c.get('outputs') for c in notebook['cells'])
@@ -494,7 +490,7 @@ class Loads(HTMLParser):
 
 def test_the_report_loads_nothing_from_the_net(chain):
     page = (
-        chain / msagcn('report', *pairs(recipe='quick'), cwd=chain).stdout.strip().splitlines()[-1]
+        chain / command('report', *pairs(recipe='quick'), cwd=chain).stdout.strip().splitlines()[-1]
     )
     text = page.read_text()
     loads = Loads()
