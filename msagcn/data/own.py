@@ -33,10 +33,12 @@ class _Row(NamedTuple):
     label: str
     part: str
     subject: str  # '' if unknown
+    within: str = ''  # the folders that tell it from another of its name
 
     @property
     def name(self) -> str:
-        return self.clip.name if self.clip.is_dir() else self.clip.stem
+        own = self.clip.name if self.clip.is_dir() else self.clip.stem
+        return f'{self.within}_{own}' if self.within else own
 
 
 # what file managers leave in folders, in lower case
@@ -93,7 +95,23 @@ def _by_table(d: Description) -> list[_Row]:
     for n, cells in lines:
         entry = dict(zip(header, (c.strip() for c in cells)))
         rows.append(_table_row(d, f'{d.table}: line {n}', entry))
-    return rows
+    return _told_apart(d, rows)
+
+
+def _told_apart(d: Description, rows: list[_Row]) -> list[_Row]:
+    "Different files of one name, such as wave/1.npy and bow/1.npy, named by their folders as well."
+    files = {}
+    for row in rows:
+        files.setdefault(row.name, set()).add(row.clip)
+
+    def within(row):
+        if len(files[row.name]) == 1:
+            return ''
+        folder = row.clip.parent
+        inside = folder.is_relative_to(d.clips)
+        return '_'.join(folder.relative_to(d.clips).parts if inside else (folder.name,))
+
+    return [row._replace(within=within(row)) for row in rows]
 
 
 def _table_row(d: Description, where: str, entry: dict[str, str]) -> _Row:

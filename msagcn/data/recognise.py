@@ -254,6 +254,8 @@ def _orders(path) -> tuple[str, ...]:
 
 def _named(path, channels: str, axes: str) -> Recognised | None:
     "The named skeleton of most joints that a file can be read as."
+    if Path(path).suffix.lower() == '.txt':
+        return None  # MSR-Action3D has Kinect's joints in an order of its own
     numbers = _numbers(path)
     other = 'body25' if channels == 'xyz' else 'ntu25'
     for s in sorted(SKELETONS.values(), key=lambda s: -s.V):
