@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from ..core import MsagcnError, write_text
-from .folder_layout import Layout, is_table, layout_of, natural
+from .folder_layout import Layout, is_table, layout_of
 from .missing import METRES
 from .own import inside
 from .recognise import Recognised
