@@ -99,7 +99,7 @@ OTHERS = [
     'runs',
 ]
 
-LISTS = ('recipes small_sets precog finetune chosen costs again leaked published').split()
+LISTS = ('recipes strangers small_sets precog finetune chosen costs again leaked published').split()
 
 
 def fresh(folder):
