@@ -1013,6 +1013,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'msagcn.data.recognise._table_names': ( 'data/recognise.html#_table_names',
                                                                                'msagcn/data/recognise.py'),
                                        'msagcn.data.recognise._third': ('data/recognise.html#_third', 'msagcn/data/recognise.py'),
+                                       'msagcn.data.recognise._to_try': ('data/recognise.html#_to_try', 'msagcn/data/recognise.py'),
                                        'msagcn.data.recognise._unnamed': ('data/recognise.html#_unnamed', 'msagcn/data/recognise.py'),
                                        'msagcn.data.recognise.program_of': ('data/recognise.html#program_of', 'msagcn/data/recognise.py'),
                                        'msagcn.data.recognise.read_as': ('data/recognise.html#read_as', 'msagcn/data/recognise.py'),

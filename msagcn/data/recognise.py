@@ -9,16 +9,17 @@ __all__ = ['Recognised', 'read_as', 'program_of', 'says', 'recognise']
 import csv
 import json
 import re
+import zipfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from ..core import MsagcnError, read_json, reading
-from .asked import Asked, extra
+from .asked import Asked, extra, joint_word
 from .bvh import hierarchy
 from .c3d import markers
-from .claims import BROKEN_ARRAYS
+from .claims import BROKEN_ARRAYS, Arrays
 from .deeplabcut import is_deeplabcut
 from .formats import format_of
 from .missing import Reading
@@ -231,9 +232,11 @@ def _json(path):
 
 
 def _shape(path) -> tuple[int, ...]:
-    with reading(path, "an array in NumPy's format", *BROKEN_ARRAYS):
-        x = np.load(path, mmap_mode='r', allow_pickle=False)
-        return x.shape if isinstance(x, np.ndarray) else x[x.files[0]].shape
+    with reading(path, "an array in NumPy's format", *BROKEN_ARRAYS, IndexError):
+        if zipfile.is_zipfile(path):
+            with Arrays(path) as arrays:
+                return arrays[arrays.files[0]].shape
+        return np.load(path, mmap_mode='r', allow_pickle=False).shape
 
 # %% ../../nbs/data/63_recognise.ipynb #0891d7df
 _USUAL = 'time person joint space'
@@ -258,7 +261,7 @@ def _named(path, channels: str, axes: str) -> Recognised | None:
         return None  # MSR-Action3D has Kinect's joints in an order of its own
     numbers = _numbers(path)
     other = 'body25' if channels == 'xyz' else 'ntu25'
-    for s in sorted(SKELETONS.values(), key=lambda s: -s.V):
+    for s in _to_try(path):
         if s.name in (other, 'ntu25_mmaction2') or numbers and s.V not in numbers:
             continue
         by_number = bool(numbers)
@@ -266,6 +269,15 @@ def _named(path, channels: str, axes: str) -> Recognised | None:
         if _fits(path, r):
             return r
     return None
+
+
+def _to_try(path) -> list[Skeleton]:
+    "The named skeletons, of most joints first; only those whose joints a file names, if it must."
+    out = sorted(SKELETONS.values(), key=lambda s: -s.V)
+    if Path(path).suffix.lower() not in ('.c3d', '.h5', '.bvh'):
+        return out
+    words = {joint_word(n) for n in says(path)['names']}
+    return [s for s in out if words.issuperset(map(joint_word, s.joints))]
 
 
 def _is_array(path) -> bool:

@@ -67,7 +67,8 @@ def nearest_tree(x: np.ndarray) -> tuple[int, ...]:  # (n, V, 2 or 3), NaN where
     V = x.shape[1]
     apart = np.empty((V, V))
     for v in range(V):
-        far = np.linalg.norm(x - x[:, v : v + 1], axis=-1)
+        with np.errstate(over='ignore', invalid='ignore'):
+            far = np.linalg.norm(x - x[:, v : v + 1], axis=-1)
         known = np.isfinite(far).any(0)
         apart[v] = np.inf
         apart[v, known] = np.nanmedian(far[:, known], axis=0)
