@@ -215,6 +215,12 @@ def test_a_description_says_all_that_was_concluded(tmp_path):
     assert read_description(path).image == (640, 480)
 
 
+def test_many_joints_without_names_are_all_written(tmp_path):
+    save(tmp_path, *by_class('s1', 's2'), V=300)
+    d = read_description(describe_folder(tmp_path, 'mine')[0])
+    assert d.skeleton.V == 300 and d.skeleton.joints[299] == 'joint 300'
+
+
 def test_joints_without_parents_get_a_tree_and_a_word_on_it(tmp_path):
     write = SETS['animals'][1]
     write(tmp_path / 'mice', people=2, times=1)
@@ -305,6 +311,15 @@ def test_all_bad_files_are_told_at_once_and_can_be_skipped(tmp_path, capsys):
     path.write_text(path.read_text() + 'skip: true\n')
     assert main(words) == 0
     assert len(load_clips(tmp_path / 'd/mine')) == 11
+
+
+def test_names_that_no_line_can_hold(tmp_path):
+    "A line break, a colon, what begins a comment, and digits that are none of ours."
+    folder = tmp_path / 'a\n- b: c'
+    save(folder, *by_class('s1', 's2', 's²', classes=('wave #1', 'b: [o]w\u2028')))
+    path, _ = describe_folder(folder, 'mine')
+    clips = read_custom(path, 'mine')
+    assert len(clips) == 6 and sorted(clips.classes) == ['b: [o]w', 'wave #1']
 
 
 def test_people_by_other_words_and_none(tmp_path):

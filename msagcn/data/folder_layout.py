@@ -218,7 +218,7 @@ def _subjects(names, labels, folders) -> tuple[list[str], str]:  # of each clip;
 
 def natural(text: str) -> list:
     "A key by which 2 comes before 10."
-    return [int(w) if w.isdigit() else w for w in re.split('([0-9]+)', text)]
+    return [int(w) if i % 2 else w for i, w in enumerate(re.split('([0-9]+)', text))]
 
 # %% ../../nbs/data/65_folder_layout.ipynb #b54e9fef
 _SHARE = 4  # one of so many is tested on

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from ..core import MsagcnError, write_text
+from ..core import MsagcnError, one_line, write_text
 from .folder_layout import Layout, is_table, layout_of
 from .missing import METRES
 from .own import inside
@@ -108,8 +108,7 @@ def description_text(
             '# image: [1920, 1080]    # width and height; else each clip fills its own box'
         )
     lines.append(_line('table', table, 'class, part and person of each clip; edit it'))
-    text = '\n'.join([*head, *lines]) + '\n'
-    return text.replace('\x85', ' ')
+    return '\n'.join([*map(one_line, head), *lines]) + '\n'
 
 # %% ../../nbs/data/66_own_folder.ipynb #9981ea18
 def _table_text(layout: Layout) -> str:
