@@ -207,7 +207,7 @@ def test_a_description_says_all_that_was_concluded(tmp_path):
         1,
         'mine.csv',
     )
-    assert '# left aside: 1 files that are no clips: plan.pdf' in text and '# image:' in text
+    assert '# left aside, since it is no clip (1 in all): plan.pdf' in text and '# image:' in text
     assert all(line in text for line in found)
     (tmp_path / 'mine.yaml').write_text(
         text.replace('# image: [1920, 1080]    #', 'image: [640, 480]  #')
@@ -235,17 +235,23 @@ def test_joints_without_parents_get_a_tree_and_a_word_on_it(tmp_path):
 
 def test_what_cannot_be_known_is_asked_and_the_rest_is_written(tmp_path, capsys):
     SETS['3D sensor'][1](tmp_path / 'a', people=2, times=2)
-    refused(tmp_path / 'a', 'mine.yaml: is written, but for one line: unit: m or cm or mm')
-    path = tmp_path / 'a/mine.yaml'
-    refused(tmp_path / 'a', 'does not say its unit; the description must, unit: m or')
-    path.write_text(path.read_text().replace('# unit: m or cm or mm:', 'unit: mm #'))
-    assert len(read_custom(describe_folder(tmp_path / 'a', 'mine')[0], 'mine')) == 4
+    before = sorted(tmp_path.rglob('*'))
+    refused(
+        tmp_path / 'a', f'{tmp_path / "a"}: Kinect table does not say its unit', '-p unit mm (or'
+    )
+    assert sorted(tmp_path.rglob('*')) == before  # so the same words and a unit go on
+    path, _ = describe_folder(tmp_path / 'a', 'mine', 'mm')
+    assert 'unit: mm\n' in path.read_text() and len(read_custom(path, 'mine')) == 4
     refused(tmp_path / 'a', 'mine.yaml: describes the folder; write unit: m there', unit='m')
     for p in (save(tmp_path, *by_class('1', '2')), *tmp_path.glob('[wb]*/*.npy')):
         if p:
             np.save(p, np.random.default_rng(0).uniform(0, 1, (5, 21, 3)))
     shutil.rmtree(tmp_path / 'a')
-    refused(tmp_path, 'channels: xyz or xys')
+    refused(tmp_path, 'mine.yaml: is written, but for one line: channels: xyz or xys')
+    (tmp_path / 'mine.yaml').unlink()
+    assert read_custom(describe_folder(tmp_path, 'mine', 'm')[0], 'mine').channels == 'xyz'
+    save(tmp_path / 'b', *by_class('1', '2'))
+    refused(tmp_path / 'b', 'unit: only with xyz', unit='m')
 
 
 MISTAKES = {
@@ -345,6 +351,7 @@ def test_a_zip_a_forgotten_name_and_a_file_in_the_way(tmp_path, capsys, monkeypa
         assert said.count('\n') == 1
         return said
 
+    assert 'clipz: no such file or folder' in told(benchmark='mine', source='clipz')
     assert 'set.zip: unpack it, and name the folder' in told(benchmark='mine', source='set.zip')
     assert 'give the clips of set a name, as -p benchmark set' in told(source='set')
     assert 'unit: is said of a folder' in told(benchmark='mine', source='set.yaml', unit='mm')

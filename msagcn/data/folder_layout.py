@@ -213,7 +213,8 @@ def _subjects(names, labels, folders) -> tuple[list[str], str]:  # of each clip;
             who = ', '.join(sorted(set(found), key=natural))
             return found, f'people by {where}: {who:.200}'
     shown = ' '.join(names[:1])
-    return [''] * len(names), f'people unknown: no part of names such as {shown} is surely a person'
+    how = f'no part of names such as {shown} is surely a person, as s1 or P01 would be'
+    return [''] * len(names), f'people unknown: {how}; the table has a column for them'
 
 
 def natural(text: str) -> list:

@@ -8,6 +8,7 @@ __all__ = ['described_by', 'description_text', 'describe_folder']
 # %% ../../nbs/data/66_own_folder.ipynb #17b73183
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -68,13 +69,9 @@ def _people_line(r: Recognised, files: list[Path]) -> str:
     return _line('persons', usual, f'up to {most} are seen at once' if most > usual else '')
 
 
-def _3d_lines(r: Recognised, unit: str) -> list[str]:
+def _3d_lines(unit: str) -> list[str]:
     "Unit and upward axis."
-    lines = []
-    if unit:
-        lines.append(_line('unit', unit))
-    elif r.unit == 'asked':
-        lines.append(f'# unit: {" or ".join(METRES)}: the files do not say it')
+    lines = [_line('unit', unit)] if unit else []
     return [*lines, '# up: y    # found from the bodies; say it if that is wrong: x, y, z, or -y …']
 
 
@@ -95,14 +92,14 @@ def description_text(
     ]
     if layout.aside:
         names = ', '.join(p.name for p in layout.aside[:5])
-        head.append(f'# left aside: {len(layout.aside)} files that are no clips: {names}')
+        head.append(f'# left aside, since it is no clip ({len(layout.aside)} in all): {names}')
     lines = _joint_lines(r, files)
     lines.append(_line('channels', r.channels) if r.channels else _OPEN)
     if r.axes:
         lines.append(_line('axes', r.axes, 'by the shape of the first arrays'))
     lines.append(_people_line(r, files))
     if r.channels == 'xyz':
-        lines += _3d_lines(r, unit)
+        lines += _3d_lines(unit)
     else:
         lines.append(
             '# image: [1920, 1080]    # width and height; else each clip fills its own box'
@@ -120,18 +117,17 @@ def _table_text(layout: Layout) -> str:
     return f.getvalue()
 
 
-def _open_questions(yaml_file: Path, r: Recognised, unit: str) -> None:
-    "Refuse what must be said first, in one line."
-    if not r.channels:
-        raise MsagcnError(
-            f'{yaml_file}: is written, but for one line: channels: xyz or xys (files do not tell '
-            'a third coordinate from a score); write it there and prepare again'
-        )
+def _checked_unit(folder, r: Recognised, unit: str) -> Recognised:
+    "What was recognised, where a unit that is said fits it, and one that must be said is."
+    if unit and r.channels in ('xy', 'xys'):
+        raise MsagcnError(f'unit: only with xyz; the clips of {folder} are {r.channels}')
     if r.channels == 'xyz' and r.unit == 'asked' and not unit:
+        first, *others = reversed(METRES)
         raise MsagcnError(
-            f'{yaml_file}: is written, but for one line: unit: {" or ".join(METRES)} (files do not '
-            'say it); write it there and prepare again, or say it at once, as -p unit mm'
+            f'{folder}: {r.program} does not say its unit, so you must: '
+            f'-p unit {first} (or {", ".join(others)})'
         )
+    return replace(r, channels='xyz') if unit else r
 
 
 def describe_folder(
@@ -145,13 +141,8 @@ def describe_folder(
         if unit:
             raise MsagcnError(f'{there}: describes the folder; write unit: {unit} there')
         return there, []
-    layout, (yaml_file, table) = (
-        layout_of(folder),
-        (folder / f'{name}{e}' for e in ('.yaml', '.csv')),
-    )
-    r = recognise_set(layout.clips)
-    if unit and r.channels == 'xy':
-        raise MsagcnError(f'unit: only with xyz; the clips of {folder} have x and y')
+    layout, yaml_file, table = layout_of(folder), folder / f'{name}.yaml', folder / f'{name}.csv'
+    r = _checked_unit(folder, recognise_set(layout.clips), unit)
     text = description_text(folder, layout, r, table.name, unit)
     if not table.exists():
         write_text(table, _table_text(layout))
@@ -160,6 +151,10 @@ def describe_folder(
             f'{table}: is there and lists no clips; give the set another name, or move it'
         )
     write_text(yaml_file, text)
-    _open_questions(yaml_file, r, unit)
+    if not r.channels:
+        raise MsagcnError(
+            f'{yaml_file}: is written, but for one line: channels: xyz or xys (files do not tell '
+            'a third coordinate from a score); write it there and prepare again'
+        )
     found = [line for line in text.splitlines() if not line.startswith('# What')]
     return yaml_file, found

@@ -62,6 +62,8 @@ def read_source(p: PrepareParameters) -> tuple[Clips, Path]:
         return _READERS[source.suffix](source, p.benchmark), source
     if known is None and source.suffix == '.zip' and source.exists():
         raise MsagcnError(f'{source}: unpack it, and name the folder as the source')
+    if known is None and p.source and not source.exists():
+        raise MsagcnError(f'source: {source}: no such file or folder')
     if known is None or known.read is None:
         raise MsagcnError(
             f"benchmark: '{p.benchmark}' is not one of {', '.join(DATA_SETS)}; {_OWN_SOURCES}"
