@@ -99,7 +99,9 @@ OTHERS = [
     'runs',
 ]
 
-LISTS = ('recipes small_sets precog finetune real_time chosen costs again leaked published').split()
+LISTS = (
+    'recipes strangers small_sets precog finetune real_time chosen costs again leaked published'
+).split()
 
 
 def fresh(folder):

@@ -38,6 +38,26 @@ def recipes(root):
     return to_markdown(pd.DataFrame(rows))
 
 
+def strangers(root):
+    "Four kinds of own sets: what went from files to a report, and how long each command took."
+    t = pd.read_csv(root / 'reports/strangers.csv')
+    rows = [
+        {
+            'set': r.kind,
+            'files': r.files,
+            'clips': f'{r.clips} of {r.classes} classes',
+            'prepare, s': f'{r.prepare_seconds:.0f}',
+            'train, s': f'{r.train_seconds:.0f}',
+            'report, s': f'{r.report_seconds:.0f}',
+            'wall clock, s': f'{r.wall_seconds:.0f}',
+            'top-1 (test clips)': f'{r.top1:.1f} ({r.n_test})',
+            '1-NN': f'{r.nearest_top1:.1f}',
+        }
+        for r in t.itertuples()
+    ]
+    return to_markdown(pd.DataFrame(rows))
+
+
 def small_sets(root):
     "A row for each small set: the recipe's accuracy beside 1-NN, over folds and seeds."
     small = pd.read_csv(root / 'reports/small_sets.csv')

@@ -146,6 +146,8 @@ def run_prepare(p: PrepareParameters) -> None:
 
     manifest = prepare(p)
     clips = load_clips(manifest.parent)
+    for line in clips.notes.get('found', ()):
+        print(line)
     purposes = {'train': 'train', 'val': 'choose by', 'test': 'test'}
     parts = [f'{clips.parts.count(k)} to {w}' for k, w in purposes.items() if k in clips.parts]
     trained = {int(s) for s, part in zip(clips.subjects, clips.parts) if part != 'test'}

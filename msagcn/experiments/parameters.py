@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from ..data.skeleton import SKELETONS
-from .names import FEEDS, FORMS
+from .names import FEEDS, FORMS, UNITS
 from .reading import Parameters
 from msagcn.experiments.values import (
     NO_PATH,
@@ -38,8 +38,11 @@ class PrepareParameters(Parameters):
     )
     source: str = Field(
         '',
-        description='.yaml: own clips; .pkl: MMAction2, pyskl; .npz: CTR-GCN; '
+        description='folder of own clips, or their .yaml; .pkl: MMAction2, pyskl; .npz: CTR-GCN; '
         'else raw files, folder or zip. Empty: data/raw/<benchmark>',
+    )
+    unit: Literal['', *UNITS] = Field(
+        '', description='of 3D clips in a folder without a .yaml, where the files do not say it'
     )
     split: Word = Field('xsub', description='of a .pkl that has several')
     missing: str = Field(

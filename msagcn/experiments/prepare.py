@@ -20,6 +20,7 @@ from ..data.detections import people_in_words
 from ..data.missing import missing_words
 from ..data.mmaction2 import read_mmaction
 from ..data.own import read_custom
+from ..data.own_folder import describe_folder
 from ..data.parts import files_beside
 from .parameters import PrepareParameters
 from .sources import DATA_SETS
@@ -30,8 +31,8 @@ from ..training.baselines import baselines, baselines_in_words
 _READERS = {'.yaml': read_custom, '.yml': read_custom, '.npz': read_npz}
 _FORMATS = '.pkl', *_READERS  # endings of files that hold any data set
 _OWN_SOURCES = (
-    'data of your own have a source that ends in .yaml, .pkl, .npz or .npy, or is a folder with '
-    'train_data_joint.npy and val_data_joint.npy, or with a .pkl for each part'
+    'data of your own have a source that is a folder of clips, or ends in .yaml, .pkl, .npz or '
+    '.npy, or is a folder with train_data_joint.npy and val_data_joint.npy, or a .pkl for each part'
 )
 
 
@@ -53,13 +54,45 @@ def read_source(p: PrepareParameters) -> tuple[Clips, Path]:
         source = _lists_in(source) or source
     if source.suffix == '.pkl':
         return read_mmaction(source, p.split, p.benchmark), source
+    if known is None and source.is_dir():
+        return _read_folder(source, p.benchmark, p.unit)
+    if p.unit:
+        raise MsagcnError('unit: is said of a folder of clips; a description has a line for it')
     if source.suffix in _READERS:
         return _READERS[source.suffix](source, p.benchmark), source
+    if known is None and source.suffix == '.zip' and source.exists():
+        raise MsagcnError(f'{source}: unpack it, and name the folder as the source')
+    if known is None and p.source and not source.exists():
+        raise MsagcnError(f'source: {source}: no such file or folder')
     if known is None or known.read is None:
         raise MsagcnError(
             f"benchmark: '{p.benchmark}' is not one of {', '.join(DATA_SETS)}; {_OWN_SOURCES}"
         )
+    _check_named(p, source)
     return known.read(p, source)
+
+
+def _read_folder(folder: Path, name: str, unit: str) -> tuple[Clips, Path]:
+    "The clips of a folder by its description, which is written if there is none."
+    description, found = describe_folder(folder, name, unit)
+    try:
+        clips = read_custom(description, name)
+    except MsagcnError as e:
+        raise MsagcnError(f'{e} ({description} describes the folder)' if found else e) from None
+    if found:
+        clips.notes['found'] = [*found, f'These lines are now {description}']
+    return clips, description
+
+
+def _check_named(p: PrepareParameters, source: Path) -> None:
+    "Refuse to generate a set in a folder that has something else in it."
+    if p.benchmark != 'embedded' or not p.source or not source.is_dir():
+        return
+    generated = {'all_sqe', 'synthetic.json'}
+    if not generated & {f.name for f in source.iterdir()} and any(source.iterdir()):
+        raise MsagcnError(
+            f'benchmark: give the clips of {source} a name, as -p benchmark {source.resolve().name}'
+        )
 
 
 def _lists_in(folder: Path) -> Path | None:
