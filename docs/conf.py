@@ -23,6 +23,7 @@ MADE = HERE / 'made'
 sys.path.insert(0, str(HERE))
 import figures
 import lists
+import navigation
 from signatures import signatures
 
 project, author = 'msagcn', 'The msagcn developers'
@@ -250,4 +251,5 @@ def formula(display):
 
 def setup(app):
     app.add_html_math_renderer('mathml', formula('inline'), formula('block'))
+    app.connect('html-page-context', navigation.made_once, priority=400)  # before the theme's
     gather()
