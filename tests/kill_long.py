@@ -2,11 +2,11 @@
 
     python tests/kill_long.py robustness.csv SEED [SHARE] [PART ...]
 
-SHARE scales the number of rounds. The table says, for each verb: how many processes were killed, hung
-up, interrupted or terminated at work; how many restarts ended in the bits of an undisturbed run; what
-was left over. Then how many steps a SIGTERM costs, and what comes of flipped bits. Rows of the parts of
-this call take the place of their former ones, the others stay. Needs Linux (orphans come to this
-process, as it is their subreaper).
+SHARE scales the number of rounds, PART=SHARE that of one part. The table says, for each verb: how many
+processes were killed, hung up, interrupted or terminated at work; how many restarts ended in the bits of
+an undisturbed run; what was left over. Then how many steps a SIGTERM costs, and what comes of flipped
+bits. Rows of the parts of this call take the place of their former ones, the others stay. Needs Linux
+(orphans come to this process, as it is their subreaper).
 """
 
 import collections
@@ -433,7 +433,7 @@ def lost_steps(verb: Verb, finished: Path, root: Path, share: float, seed: str) 
     "SIGTERM in mid-epoch, without checkpoints by the clock: steps taken against steps in the checkpoint."
     from msagcn.training.checkpoint import read_progress
 
-    words = ['train', '--no-notebook', *pairs(**SMALL | dict(checkpoint_seconds=9999, epochs=6))]
+    words = ['train', '--no-notebook', *pairs(**SMALL | dict(checkpoint_seconds=9999, epochs=3))]
     rng, lost, odd = random.Random(f'{seed} steps'), collections.Counter(), []
     rounds, log = max(1, round(share * 20)), root / 'steps.log'
     for _ in range(rounds):
@@ -443,7 +443,7 @@ def lost_steps(verb: Verb, finished: Path, root: Path, share: float, seed: str) 
         if pid == 0:
             counted_steps(noted)
             os._exit(start_here(words, folder, log))
-        wanted = rng.randint(1, 28)
+        wanted = rng.randint(1, 13)  # of 15
         while noted.stat().st_size < wanted and living(pid):
             time.sleep(0.001)
         time.sleep(rng.uniform(0, 0.05))
@@ -633,30 +633,26 @@ def main() -> None:
     memory = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None
     root = Path(tempfile.mkdtemp(dir=memory, prefix='kill_long_'))
     all_of_them = verbs(finished := finished_folder(root))
-    jobs = dict(steps=lambda: lost_steps(all_of_them['train'], finished, root, share, seed))
+    at = dict(finished=finished, root=root, seed=seed)
+    jobs = dict(steps=partial(lost_steps, all_of_them['train'], **at))
     for name, verb in all_of_them.items():
-        jobs[name] = partial(kill, name, verb, finished, root, share, seed)
+        jobs[name] = partial(kill, name, verb, **at)
     for name in TWO:
-        jobs[f'{name} twice'] = partial(
-            two_at_once, name, all_of_them[name], finished, root, share, seed
-        )
+        jobs[f'{name} twice'] = partial(two_at_once, name, all_of_them[name], **at)
     for name in BITS:
-        jobs[f'bits of {Path(name).name}'] = partial(bits, name, root, finished, share, seed)
+        jobs[f'bits of {Path(name).name}'] = partial(bits, name, **at)
         if name.startswith('embedded'):
-            jobs[f'unchecked bits of {Path(name).name}'] = partial(
-                bits, name, root, finished, share, seed, checked=False
-            )
-        jobs[f'{Path(name).name} at work'] = partial(
-            bits_at_work, name, all_of_them, finished, root, share, seed
-        )
+            jobs[f'unchecked bits of {Path(name).name}'] = partial(bits, name, checked=False, **at)
+        jobs[f'{Path(name).name} at work'] = partial(bits_at_work, name, all_of_them, **at)
     for name in only or jobs:
+        name, _, scale = name.partition('=')
         needs = all_of_them.get(name.removesuffix(' twice'), all_of_them['train']).needs
         if needs and not needs.exists():
             print(f'{name}: {needs} is not there', flush=True)
             continue
         begin = time.monotonic()
         try:
-            row = jobs[name]()
+            row = jobs[name](share=float(scale or share))
         except AssertionError as e:
             print(f'{name}: undisturbed, {e}', flush=True)
             continue
