@@ -27,7 +27,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from conftest import ROOT, SHARED, TINY, pairs
+from conftest import ROOT, SHARED, TINY, pairs, pytest_sessionstart
 
 SMALL = TINY | dict(refit='false', epochs=2, batch_size=4, checkpoint_seconds=0)
 RUN, BONE = (f'msagcn-embedded-smoke-{s}-s1' for s in ('joint', 'bone'))
@@ -124,7 +124,11 @@ def verbs(finished: Path) -> dict[str, Verb]:
 
 def start(verb: Verb, folder: Path, log: Path, words=None) -> int:
     "Start a verb in a folder; returns the process's number."
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     pid = os.fork()
+    if pid == 0:  # until the verb listens, Ctrl-C ends it without a word
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     if pid:
         return pid
     os.chdir(folder)
@@ -623,6 +627,7 @@ def write(out: Path, row: dict) -> None:
 def main() -> None:
     out, seed = Path(sys.argv[1]).absolute(), sys.argv[2]
     share, only = float((sys.argv[3:] or ['1'])[0]), sys.argv[4:]
+    pytest_sessionstart()  # in the background SIGINT is ignored, under nohup SIGHUP
     os.environ.update(OMP_NUM_THREADS='1', MSAGCN_QUIET='1', PYTHONPATH=str(ROOT))
     ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
     import torch._dynamo  # noqa: F401  which an optimiser imports
