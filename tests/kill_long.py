@@ -335,7 +335,7 @@ def one_round(verb: Verb, at: Reference, folder: Path, log: Path, rng, found: Fo
         found.signals[sent.name + (f' of a {of}' if who != pid else '')] += alive
         if sent != signal.SIGKILL and not verb.program or of != 'command':
             found.tracebacks += tracebacks(log, size)
-        codes = {-sent, 128 + sent, 1, 3} if of != 'command' else {-sent, 128 + sent}
+        codes = {-sent, 128 + sent, 1, 2, 3} if of != 'command' else {-sent, 128 + sent}
         if status not in codes | ({1} if verb.program else set()):
             found.odd.append(f'{sent.name} {status}')
     if status != 0 and (status := wait(start(verb, folder, log))):
