@@ -2,9 +2,11 @@
 
     python tests/kill_long.py robustness.csv SEED [SHARE] [PART ...]
 
-SHARE scales the number of rounds. The table says, for each verb: how many processes were killed, hung
-up, interrupted or terminated at work; how many restarts ended in the bits of an undisturbed run; what
-was left over. Needs Linux (orphans come to this process, as it is their subreaper).
+SHARE scales the number of rounds, PART=SHARE that of one part. The table says, for each verb: how many
+processes were killed, hung up, interrupted or terminated at work; how many restarts ended in the bits of
+an undisturbed run; what was left over. Then how many steps a SIGTERM costs, and what comes of flipped
+bits. Rows of the parts of this call take the place of their former ones, the others stay. Needs Linux
+(orphans come to this process, as it is their subreaper).
 """
 
 import collections
@@ -20,10 +22,12 @@ import signal
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
-from conftest import ROOT, SHARED, TINY, pairs
+from conftest import ROOT, SHARED, TINY, pairs, pytest_sessionstart
 
 SMALL = TINY | dict(refit='false', epochs=2, batch_size=4, checkpoint_seconds=0)
 RUN, BONE = (f'msagcn-embedded-smoke-{s}-s1' for s in ('joint', 'bone'))
@@ -120,7 +124,11 @@ def verbs(finished: Path) -> dict[str, Verb]:
 
 def start(verb: Verb, folder: Path, log: Path, words=None) -> int:
     "Start a verb in a folder; returns the process's number."
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     pid = os.fork()
+    if pid == 0:  # until the verb listens, Ctrl-C ends it without a word
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     if pid:
         return pid
     os.chdir(folder)
@@ -247,6 +255,10 @@ class Reference:
     varies: set
     seconds: float
 
+    def files(self) -> str:
+        varying = ', '.join(sorted(Path(f).name for f in self.varies))
+        return f'{len(self.same)} compared' + (f', {varying} by name' if varying else '')
+
     def differences(self, folder: Path) -> list[str]:
         found = snapshot(folder)
         missing = (self.same.keys() | self.varies) ^ found.keys()
@@ -266,9 +278,9 @@ def undisturbed(verb: Verb, finished: Path, root: Path, log: Path) -> Reference:
         shutil.rmtree(folder)
     a, b = found
     assert a.keys() == b.keys(), a.keys() ^ b.keys()
-    return Reference(
-        {k: v for k, v in a.items() if v == b[k]}, {k for k in a if a[k] != b[k]}, min(seconds)
-    )
+    # the checkpoint before the last is a step later in a run that was stopped at the end of an epoch
+    varies = {k for k in a if a[k] != b[k] or k.endswith('.previous.safetensors')}
+    return Reference({k: v for k, v in a.items() if k not in varies}, varies, min(seconds))
 
 
 # --- what is done to them
@@ -311,18 +323,19 @@ def one_round(verb: Verb, at: Reference, folder: Path, log: Path, rng, found: Fo
         pid = start(verb, folder, log)
         time.sleep(rng.uniform(0.02, 0.8 * at.seconds))
         sent, of = rng.choice(SIGNALS), rng.choice(verb.victims)
-        alive = living(pid)
+        alive, who = living(pid), victim(pid, of)
         if alive:
-            os.kill(victim(pid, of), sent)
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(who, sent)
         status = wait(pid)
         found.orphans += orphans()
         if status == 0:
             break
         kills += 1
-        found.signals[sent.name] += alive
+        found.signals[sent.name + (f' of a {of}' if who != pid else '')] += alive
         if sent != signal.SIGKILL and not verb.program or of != 'command':
             found.tracebacks += tracebacks(log, size)
-        codes = {-sent, 128 + sent, 1, 3} if of != 'command' else {-sent, 128 + sent}
+        codes = {-sent, 128 + sent, 1, 2, 3} if of != 'command' else {-sent, 128 + sent}
         if status not in codes | ({1} if verb.program else set()):
             found.odd.append(f'{sent.name} {status}')
     if status != 0 and (status := wait(start(verb, folder, log))):
@@ -353,8 +366,9 @@ def kill(name: str, verb: Verb, finished: Path, root: Path, share: float, seed: 
         verb=name,
         rounds=found.rounds,
         disturbed=sum(found.signals.values()),
-        signals=' '.join(f'{k}:{v}' for k, v in sorted(found.signals.items())),
+        signals=', '.join(f'{k}: {v}' for k, v in sorted(found.signals.items())),
         equal=found.equal,
+        files=at.files(),
         leftovers=len(found.left),
         orphans=found.orphans,
         tracebacks=found.tracebacks,
@@ -397,6 +411,7 @@ def two_at_once(name: str, verb: Verb, finished: Path, root: Path, share: float,
         disturbed=rounds,
         signals=', '.join(f'exits {k}: {v}' for k, v in sorted(statuses.items())),
         equal=equal,
+        files=at.files(),
         leftovers=left,
         orphans=orphans(),
         tracebacks='',
@@ -422,7 +437,7 @@ def lost_steps(verb: Verb, finished: Path, root: Path, share: float, seed: str) 
     "SIGTERM in mid-epoch, without checkpoints by the clock: steps taken against steps in the checkpoint."
     from msagcn.training.checkpoint import read_progress
 
-    words = ['train', '--no-notebook', *pairs(**SMALL | dict(checkpoint_seconds=9999, epochs=6))]
+    words = ['train', '--no-notebook', *pairs(**SMALL | dict(checkpoint_seconds=9999, epochs=3))]
     rng, lost, odd = random.Random(f'{seed} steps'), collections.Counter(), []
     rounds, log = max(1, round(share * 20)), root / 'steps.log'
     for _ in range(rounds):
@@ -432,21 +447,23 @@ def lost_steps(verb: Verb, finished: Path, root: Path, share: float, seed: str) 
         if pid == 0:
             counted_steps(noted)
             os._exit(start_here(words, folder, log))
-        wanted = rng.randint(1, 28)
+        wanted = rng.randint(1, 13)  # of 15
         while noted.stat().st_size < wanted and living(pid):
             time.sleep(0.001)
         time.sleep(rng.uniform(0, 0.05))
         os.kill(pid, signal.SIGTERM)
         status = wait(pid)
         at = read_progress(folder / f'runs/{RUN}/fit.safetensors')
-        lost[noted.stat().st_size - at['epoch'] * 5 - at['step']] += 1
         odd += [f'exit {status}'] * (status not in (143, 0))
         shutil.rmtree(folder)
+        if status == 0:
+            continue  # done before the signal came
+        lost[noted.stat().st_size - at['epoch'] * 5 - at['step']] += 1
     return dict(
         part='SIGTERM in mid-epoch',
         verb='train',
         rounds=rounds,
-        disturbed=rounds,
+        disturbed=lost.total(),
         signals=', '.join(f'{k} steps lost: {v}' for k, v in sorted(lost.items())),
         equal=lost[0],
         leftovers=0,
@@ -454,6 +471,113 @@ def lost_steps(verb: Verb, finished: Path, root: Path, share: float, seed: str) 
         tracebacks='',
         remarks='; '.join(sorted(set(odd))),
     )
+
+
+BITS = {  # file -> whose it is, what is there beforehand, the verb that reads it
+    'embedded/frames.npy': ('data', ('data',), 'train'),
+    'embedded/manifest.json': ('data', ('data',), 'train'),
+    f'runs/{RUN}/fit.safetensors': ('', ('data', 'runs'), 'train'),
+    f'runs/{RUN}/weights.safetensors': ('', ('data', 'runs', 'reports'), 'test'),
+    f'reports/runs/{RUN}/test_scores.npz': ('', ('data', 'runs', 'reports'), 'fuse'),
+}
+
+
+RESULTS = {
+    'train': [f'runs/{RUN}/weights.safetensors', f'reports/runs/{RUN}/test_scores.npz'],
+    'test': ['m.json', 's.npz'],
+    'fuse': ['reports/fusion.csv'],
+}
+
+
+def flip(path: Path, good: bytes, rng, head: bool) -> str:
+    "Write a file with one bit flipped, in the first 2,000 bytes if `head`; what stands there then."
+    data = bytearray(good)
+    bit = rng.randrange(8 * min(len(good), 2000 if head else len(good)))
+    data[bit // 8] ^= 1 << bit % 8
+    path.unlink()
+    path.write_bytes(data)
+    return f'byte {bit // 8} in {bytes(data[max(bit // 8 - 9, 0) :][:18])}'
+
+
+def bits(name: str, root: Path, finished: Path, share: float, seed: str, checked=True) -> dict:
+    "Flip a bit of a file and read it: refused in one line, the same content, or silently another."
+    from test_writers import READERS, outcome
+
+    from msagcn.data.clips import UNCHECKED
+
+    source, read = finished / BITS[name][0] / name, READERS[name]
+    shutil.copytree(source.parent, folder := root / 'bits')
+    path, rng, counts = folder / source.name, random.Random(f'{seed} {name}'), collections.Counter()
+    good, right, odd = path.read_bytes(), read(path), set()
+    os.environ.update({} if checked else {UNCHECKED: '1'})
+    for k in range(rounds := max(1, round(share * 480))):
+        where = flip(path, good, rng, head=k % 2)
+        try:
+            now = outcome(read, path)
+        except Exception as e:
+            odd.add(f'{type(e).__name__}: {e}')
+            counts['traceback'] += 1
+            continue
+        made = 'noticed' if now is None else 'without effect' if now == right else 'silent'
+        counts[made] += 1
+        odd.update([where] if made == 'silent' else [])
+    os.environ.pop(UNCHECKED, None)
+    shutil.rmtree(folder)
+    part = 'bits flipped' + (', then read' if checked else ', then read with hashes not compared')
+    return of_bits(part, Path(name).name, rounds, counts, odd)
+
+
+def of_bits(part: str, name: str, rounds: int, counts, odd, files='') -> dict:
+    return dict(
+        part=part,
+        verb=name,
+        rounds=rounds,
+        disturbed=rounds,
+        signals=', '.join(f'{k}: {v}' for k, v in sorted(counts.items())),
+        equal=counts['without effect'] + counts['noticed'] + counts['mended'],
+        files=files,
+        leftovers='',
+        orphans='',
+        tracebacks='',
+        remarks='; '.join(sorted(odd))[:200],
+    )
+
+
+def verdict(status: int, equal: bool, said: str) -> str:
+    "What a verb made of a flipped bit."
+    if status == 0 and equal:
+        return 'mended' if 'is broken' in said or 'made again' in said else 'without effect'
+    one_line = said.splitlines()[-1:] and said.splitlines()[-1].startswith('msagcn: ')
+    return 'noticed' if status and one_line and 'Traceback' not in said else 'silent'
+
+
+def bits_at_work(
+    name: str, verbs: dict, finished: Path, root: Path, share: float, seed: str
+) -> dict:
+    "Flip a bit of a file, then run the verb that reads it: one line, or the result of the good file."
+    whose, inputs, word = BITS[name]
+    verb, rng = replace(verbs[word], inputs=inputs), random.Random(f'{seed} at work {name}')
+    log, counts, odd, results = root / 'bits.log', collections.Counter(), set(), []
+    log.touch()
+    rounds = max(1, round(share * 20))
+    for k in range(-2, rounds):  # first two of the good file
+        folder, size = fresh(verb, finished, root), log.stat().st_size
+        path = folder / whose / name
+        if 'fit' in name:
+            (folder / f'runs/{RUN}/weights.safetensors').unlink()
+        if k >= 0:
+            flip(path, path.read_bytes(), rng, head=k % 2)
+        status = wait(start(verb, folder, log))
+        results.append({f: content(folder / f) for f in RESULTS[word] if (folder / f).exists()})
+        odd.update(leftovers(folder))
+        if k >= 0:
+            said = log.read_text(errors='replace')[size:]
+            counts[now := verdict(status, results[-1] == results[0], said)] += 1
+            odd.update(said.splitlines()[-1:] if now == 'silent' else [])
+        shutil.rmtree(folder)
+    assert results[0] == results[1] and list(results[0]) == RESULTS[word], results[:2]
+    part = f'bits flipped, then {word}'
+    return of_bits(part, Path(name).name, rounds, counts, odd, f'{len(results[0])} compared')
 
 
 def start_here(words, folder: Path, log: Path) -> int:
@@ -479,16 +603,34 @@ def finished_folder(root: Path) -> Path:
     return folder
 
 
-def write(out: Path, rows: list[dict]) -> None:
-    with open(out, 'w', newline='') as f:
-        table = csv.DictWriter(f, list(rows[0]), lineterminator='\n')
+COLUMNS = """
+    part verb rounds disturbed signals equal files leftovers orphans tracebacks remarks seed minutes
+""".split()
+
+
+def former(out: Path) -> dict:
+    "The rows of a table by part and verb."
+    if not out.exists():
+        return {}
+    with open(out, newline='') as f:
+        return {(r['part'], r['verb']): r for r in csv.DictReader(f)}
+
+
+def write(out: Path, row: dict) -> None:
+    "Add a row to a table, or put it in the place of the one of its part and verb."
+    rows = former(out) | {(row['part'], row['verb']): row}
+    part = out.with_name(f'.{out.name}.part')
+    with open(part, 'w', newline='') as f:
+        table = csv.DictWriter(f, COLUMNS, restval='', lineterminator='\n')
         table.writeheader()
-        table.writerows(rows)
+        table.writerows(rows.values())
+    part.replace(out)
 
 
 def main() -> None:
     out, seed = Path(sys.argv[1]).absolute(), sys.argv[2]
     share, only = float((sys.argv[3:] or ['1'])[0]), sys.argv[4:]
+    pytest_sessionstart()  # in the background SIGINT is ignored, under nohup SIGHUP
     os.environ.update(OMP_NUM_THREADS='1', MSAGCN_QUIET='1', PYTHONPATH=str(ROOT))
     ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
     import torch._dynamo  # noqa: F401  which an optimiser imports
@@ -497,30 +639,36 @@ def main() -> None:
     import msagcn.verbs  # noqa: F401
 
     memory = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None
-    root, rows = Path(tempfile.mkdtemp(dir=memory, prefix='kill_long_')), []
+    root = Path(tempfile.mkdtemp(dir=memory, prefix='kill_long_'))
     all_of_them = verbs(finished := finished_folder(root))
-    jobs = [('steps', lambda: lost_steps(all_of_them['train'], finished, root, share, seed))]
+    at = dict(finished=finished, root=root, seed=seed)
+    jobs = dict(steps=partial(lost_steps, all_of_them['train'], **at))
     for name, verb in all_of_them.items():
-        jobs.append((name, lambda n=name, v=verb: kill(n, v, finished, root, share, seed)))
+        jobs[name] = partial(kill, name, verb, **at)
     for name in TWO:
-        more = lambda n=name, v=all_of_them[name]: two_at_once(n, v, finished, root, share, seed)  # noqa: E731
-        jobs.append((f'{name} twice', more))
-    chosen = [(name, dict(jobs)[name]) for name in only] or jobs
-    for name, job in chosen:
+        jobs[f'{name} twice'] = partial(two_at_once, name, all_of_them[name], **at)
+    for name in BITS:
+        jobs[f'bits of {Path(name).name}'] = partial(bits, name, **at)
+        if name.startswith('embedded'):
+            jobs[f'unchecked bits of {Path(name).name}'] = partial(bits, name, checked=False, **at)
+        jobs[f'{Path(name).name} at work'] = partial(bits_at_work, name, all_of_them, **at)
+    for name in only or jobs:
+        name, _, scale = name.partition('=')
         needs = all_of_them.get(name.removesuffix(' twice'), all_of_them['train']).needs
         if needs and not needs.exists():
             print(f'{name}: {needs} is not there', flush=True)
             continue
         begin = time.monotonic()
         try:
-            row = job()
+            row = jobs[name](share=float(scale or share))
         except AssertionError as e:
             print(f'{name}: undisturbed, {e}', flush=True)
             continue
-        rows.append(row | dict(minutes=round((time.monotonic() - begin) / 60, 1)))
-        print(*rows[-1].values(), sep=' | ', flush=True)
-        write(out, rows)
-    print(sum(r['disturbed'] for r in rows if r['part'] == 'killed'), 'kills; files in', root)
+        row |= dict(seed=seed, minutes=round((time.monotonic() - begin) / 60, 1))
+        print(*row.values(), sep=' | ', flush=True)
+        write(out, row)
+    killed = [int(r['disturbed']) for r in former(out).values() if r['part'] == 'killed']
+    print(sum(killed), 'kills; files in', root)
 
 
 if __name__ == '__main__':

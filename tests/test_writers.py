@@ -330,3 +330,40 @@ def test_ranks_end_with_their_parent_and_their_like(killed, tmp_path):
     if killed == 'a rank':
         assert f'(process {victim} on ' in error[-1] and 'died of SIGKILL' in error[-1]
         assert error[-1].startswith('msagcn.core.MsagcnError: rank 1 ')
+
+
+READS = """
+import multiprocessing, os, signal, sys, threading, time
+from msagcn.core import MsagcnError
+from msagcn.data import raw_files
+from msagcn.stopping import noticing
+
+def read(slow):
+    if slow:
+        os.write(tell, b'%9d' % os.getpid())
+        while True:
+            time.sleep(0.01)
+
+def kill_the_other():
+    "Once one process reads without end, and the other waits for more."
+    busy = int(os.read(told, 9))
+    os.kill(*[p.pid for p in multiprocessing.active_children() if p.pid != busy], signal.SIGKILL)
+
+raw_files._CHUNK, (told, tell) = 1, os.pipe()
+with noticing():  # as in the command, whose handlers a fork has, too
+    threading.Thread(target=kill_the_other).start()
+    try:
+        list(raw_files.map_files(read, [False, True], 2))
+    except MsagcnError as e:
+        print(e)
+"""
+
+
+@unix
+def test_a_reader_that_is_killed_ends_those_beside_it():
+    "The dead one may hold the lock of the queue, for which a living one would wait for ever."
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, '-c', READS], cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
+        assert done.stdout.startswith('a process that was reading died: '), done.stderr

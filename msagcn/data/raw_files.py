@@ -152,9 +152,11 @@ def _each(read, files):
 def _start_process():
     """Set up a reading process.
 
-    It leaves Ctrl-C to the parent, opens archives for itself, and ends when the parent is killed.
+    It leaves Ctrl-C to the parent, opens archives for itself, and ends when the parent says so (SIGTERM)
+    or is killed.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _archive.cache_clear()
 
     def end_with_parent():
