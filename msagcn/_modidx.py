@@ -3857,6 +3857,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'msagcn.training.tensors': { 'msagcn.training.tensors.Broken': ('training/tensors.html#broken', 'msagcn/training/tensors.py'),
                                          'msagcn.training.tensors._not_ours': ( 'training/tensors.html#_not_ours',
                                                                                 'msagcn/training/tensors.py'),
+                                         'msagcn.training.tensors._one_letter_away': ( 'training/tensors.html#_one_letter_away',
+                                                                                       'msagcn/training/tensors.py'),
                                          'msagcn.training.tensors._stated': ('training/tensors.html#_stated', 'msagcn/training/tensors.py'),
                                          'msagcn.training.tensors.checksum': ( 'training/tensors.html#checksum',
                                                                                'msagcn/training/tensors.py'),

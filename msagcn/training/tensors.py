@@ -7,6 +7,7 @@ __all__ = ['Broken', 'checksum', 'save_tensors', 'read_about', 'load_tensors']
 
 # %% ../../nbs/training/11_tensors.ipynb #63be4f06
 import json
+import operator
 import os
 from pathlib import Path
 
@@ -52,12 +53,19 @@ def read_about(path, entry: str) -> dict:
     return _stated(path, entry)[0]
 
 
+def _one_letter_away(name: str) -> bool:
+    "Whether a flipped bit may have made this name of the checksum's, as files without one are read."
+    return len(name) == len(_CHECKSUM) and sum(map(operator.ne, name, _CHECKSUM)) == 1
+
+
 def _stated(path, entry: str) -> tuple[dict, str | None]:  # about, checksum
     if not Path(path).is_file():
         raise MsagcnError('no such file', path)
     try:
         with safe_open(path, 'pt') as f:
             about = json.loads((f.metadata() or {})[entry])
+        if any(_one_letter_away(name) for name in about):
+            raise ValueError(f'{_CHECKSUM} is misspelt')
         return about, about.pop(_CHECKSUM, None)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as e:
         raise _not_ours(path, entry, e) from e
