@@ -22,9 +22,16 @@ def from_root(tree: str, page: str) -> str:
 
 
 def of_page(tree: str, page: str) -> str:
-    "The root's navigation as that of a page, which is marked in it."
-    here = rf'<li class="([^"]*)"><a class="([^"]*)" href="{re.escape(page)}.html">'
-    tree = re.sub(here, r'<li class="\1 current"><a class="current \2" href="#">', tree)
+    "The root's navigation as that of a page, which is marked in it, with the pages that it is under."
+    link = f'<a class="reference internal" href="{page}.html">'
+    end = tree.find(link)
+    if end >= 0:
+        before, after = tree[:end], tree[end + len(link) :]
+        level = int(re.findall(r'toctree-l(\d)', before)[-1])
+        for k in range(1, level + 1):
+            head, tail = before.rsplit(f'toctree-l{k}"', 1)
+            before = f'{head}toctree-l{k} current"{tail}'
+        tree = f'{before}<a class="current reference internal" href="#">{after}'
     up = '../' * page.count('/')
     return re.sub(r'href="(?![^"]*:|#)', f'href="{up}', tree)
 

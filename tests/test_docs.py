@@ -367,3 +367,16 @@ def test_in_a_browser_without_a_network(site, tmp_path):
             page.wait_for_selector(f'#search-results li a[href*="{DRAWINGS.name}"]')
         browser.close()
     assert not wrong
+
+
+def test_the_navigation_shows_where_a_page_is(site):
+    "Its own entry is marked, the groups that it is under are open, and all others lead somewhere."
+    page = site / f'made/library/{MSAGCN}.html'
+    text = page.read_text(encoding='utf-8')
+    tree = text[text.index('class="sidebar-tree"') : text.index('<div class="main"')]
+    (own,) = re.findall(r'<li class="[^"]*current-page[^"]*"><a [^>]*href="([^"]*)"', tree)
+    assert own == '#' and tree.count('checked=""') == len(
+        re.findall(r'l[1-8] current has-ch', tree)
+    )
+    links = re.findall(r'href="([^"#:]+)"', tree)
+    assert len(links) > len(NOTEBOOKS) and all((page.parent / link).is_file() for link in links)
