@@ -279,7 +279,7 @@ RANK = """
 import os, sys, time, torch
 from msagcn.distributed.ranks import gather, start, world
 start(torch.device('cpu'))
-print(world()[0], os.getpid(), flush=True)
+os.write(1, b'%d %d\\n' % (world()[0], os.getpid()))  # at once: two write into one pipe
 while True:
     gather(0)
     time.sleep(0.05)
