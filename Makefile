@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # Extra arguments for pip's installation of PyTorch, for instance an index with builds for your processor or GPU.
 TORCH_ARGS ?=
+# a module is compiled when it is first imported; to compile all of them takes longer than to install them
+PIP    := $(BIN)/pip install -q --disable-pip-version-check --no-compile -c constraints.txt
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help env demo results test export figures readme pages docs lab clean
@@ -16,8 +18,8 @@ env: $(VENV)/.ready  ## the environment, pinned by constraints.txt (about a minu
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt $(TORCH_ARGS) torch==2.13.0
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e .[dev]
+	$(PIP) $(TORCH_ARGS) torch==2.13.0
+	$(PIP) -e .[dev]
 	@touch $@
 
 DEMO := -p data_dir demo/data
