@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
-env: $(VENV)/.ready  ## the environment, pinned by constraints.txt (about a minute, 1.7 GB)
+env: $(VENV)/.ready  ## the environment, pinned by constraints.txt (two or three minutes, 1.7 GB)
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
@@ -61,7 +61,7 @@ pages: readme  ## README.md and all pages and tables in reports/, from the files
 	msagcn tables
 	msagcn report -p benchmark nw_ucla -p recipe cpu30 -p data_dir docs/made/none -p runs_dir docs/made
 
-docs: env  ## the site from notebooks and reports, in docs/_build/html (half a minute); works without a network
+docs: env  ## the site from notebooks and reports, in docs/_build/html (a minute or two); works without a network
 	sphinx-build -q -b html docs docs/_build/html
 	@echo "Open $(CURDIR)/docs/_build/html/index.html"
 

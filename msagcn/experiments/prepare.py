@@ -54,7 +54,7 @@ def read_source(p: PrepareParameters) -> tuple[Clips, Path]:
         source = _lists_in(source) or source
     if source.suffix == '.pkl':
         return read_mmaction(source, p.split, p.benchmark), source
-    if known is None and source.is_dir():
+    if known is None and p.source and source.is_dir():
         return _read_folder(source, p.benchmark, p.unit)
     if p.unit:
         raise MsagcnError('unit: is said of a folder of clips; a description has a line for it')
