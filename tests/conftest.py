@@ -65,6 +65,31 @@ def need(path, what):
     return path
 
 
+def one_clip(frames, skeleton, classes, **more):
+    "A prepared set of one clip, for weights of its joints; what is said of it may be another."
+    from msagcn.data.clips import Clips
+    from msagcn.data.missing import Reading, reading_note
+
+    usual = dict(
+        benchmark='falls',
+        parts=['train'],
+        lengths=np.array([len(frames)]),
+        channels='xys',
+        feed='mmaction2',
+        notes={'reading': reading_note(Reading())},
+    )
+    return Clips(
+        skeleton=skeleton.name,
+        classes=classes,
+        names=['a'],
+        labels=np.zeros(1, int),
+        subjects=np.zeros(1, int),
+        hashes=[''],
+        frames=frames,
+        **usual | more,
+    )
+
+
 def tool(name):
     "The path of a command of this environment; the test is skipped if it is not installed."
     path = shutil.which(name, path=f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}')

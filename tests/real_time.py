@@ -18,10 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from conftest import one_clip
 
 from msagcn.core import machine
-from msagcn.data.clips import Clips
-from msagcn.data.missing import Reading, reading_note
 from msagcn.data.skeleton import COCO17
 from msagcn.experiments.parameters import PredictParameters
 from msagcn.experiments.train_parameters import TrainParameters
@@ -39,21 +38,7 @@ CLASSES = [f'class {i}' for i in range(10)]
 def weights_of(folder: Path, name: str) -> str:
     "The file of an untrained network for one body."
     frames = np.random.default_rng(0).random((20, 1, 17, 3)).astype(np.float32)
-    clips = Clips(
-        benchmark='walks',
-        skeleton=COCO17.name,
-        classes=CLASSES,
-        names=['a'],
-        labels=np.zeros(1, int),
-        subjects=np.zeros(1, int),
-        parts=['train'],
-        hashes=[''],
-        lengths=np.array([20]),
-        frames=frames,
-        channels='xys',
-        feed='mmaction2',
-        notes={'reading': reading_note(Reading())},
-    )
+    clips = one_clip(frames, COCO17, CLASSES, benchmark='walks')
     p = TrainParameters(benchmark='walks', **NETWORKS[name])
     path = folder / 'w.safetensors'
     save_weights(path, p, clips, build_model(p, clips))

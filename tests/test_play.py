@@ -4,10 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from conftest import one_clip
 
 from msagcn.cli import main
-from msagcn.data.clips import Clips
-from msagcn.data.missing import Reading, reading_note
 from msagcn.data.skeleton import COCO17, UCLA20
 from msagcn.data.synthetic import generate_clip
 from msagcn.experiments.train_parameters import TrainParameters
@@ -42,21 +41,9 @@ def recording(folder, kind):
     shift = np.array([[0.0, 0, 0], [1.2, 0, 0.4]])[:, None]
     x = flat() if kind == 'flat' else np.stack([c[:T] for c in SOLID], 1) + shift
     skeleton, channels = (COCO17, 'xys') if kind == 'flat' else (UCLA20, 'xyz')
-    clips = Clips(
-        benchmark='falls',
-        skeleton=skeleton.name,
-        classes=CLASSES,
-        names=['a'],
-        labels=np.zeros(1, int),
-        subjects=np.zeros(1, int),
-        parts=['train'],
-        hashes=[''],
-        lengths=np.array([len(x)]),
-        frames=np.nan_to_num(x[:, :1]).astype(np.float32),
-        channels=channels,
-        feed='mmaction2' if kind == 'flat' else 'own_frame',
-        notes={'reading': reading_note(Reading())},
-    )
+    feed = 'mmaction2' if kind == 'flat' else 'own_frame'
+    first = np.nan_to_num(x[:, :1]).astype(np.float32)
+    clips = one_clip(first, skeleton, CLASSES, channels=channels, feed=feed)
     p = TrainParameters(width=40, frames=8, benchmark='falls', context='sample')
     save_weights(folder / 'w.safetensors', p, clips, build_model(p, clips))
     np.save(folder / 'clip.npy', x)

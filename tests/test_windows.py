@@ -7,12 +7,10 @@ import random
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SHARED, need
+from conftest import SHARED, need, one_clip
 
 from msagcn.cli import main
 from msagcn.core import MsagcnError
-from msagcn.data.clips import Clips
-from msagcn.data.missing import Reading, reading_note
 from msagcn.data.own_clip import raw_coordinates
 from msagcn.data.skeleton import COCO17
 from msagcn.experiments.parameters import PredictParameters
@@ -26,22 +24,7 @@ CLASSES = ['fall', 'jump', 'lie', 'sit']
 def weights_for(path, bodies=1, **more):
     "A small untrained network for 2D joints of COCO."
     frames = np.random.default_rng(0).random((20, bodies, 17, 3)).astype(np.float32)
-    clips = Clips(
-        benchmark='falls',
-        skeleton=COCO17.name,
-        classes=CLASSES,
-        names=['a'],
-        labels=np.zeros(1, int),
-        subjects=np.zeros(1, int),
-        parts=['train'],
-        hashes=[''],
-        lengths=np.array([20]),
-        frames=frames,
-        channels='xys',
-        feed='mmaction2',
-        notes={'reading': reading_note(Reading())},
-        **more,
-    )
+    clips = one_clip(frames, COCO17, CLASSES, **more)
     p = TrainParameters(width=40, frames=8, benchmark='falls', context='sample')
     save_weights(path, p, clips, build_model(p, clips))
     return str(path)
