@@ -306,7 +306,7 @@ def parent_of(pid):
 @unix
 @pytest.mark.skipif(not os.path.exists('/proc/self/stat'), reason='needs /proc')
 @pytest.mark.parametrize('killed', ['this package', 'torchrun', 'a rank'])
-def test_ranks_end_with_their_parent_and_their_like(killed, tmp_path):
+def test_ranks_end_with_their_parent_and_their_like(killed, tmp_path, request):
     program = tmp_path / 'rank.py'
     program.write_text(RANK)
     starter = subprocess.Popen(
@@ -316,6 +316,7 @@ def test_ranks_end_with_their_parent_and_their_like(killed, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
+    request.addfinalizer(starter.kill)  # if it fails; its ranks end with it
     said = sorted(starter.stdout.readline() for _ in range(2))
     ranks = [int(line.split()[1]) for line in said]
     victim = {'this package': starter.pid, 'torchrun': parent_of(ranks[0]), 'a rank': ranks[1]}[
