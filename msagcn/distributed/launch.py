@@ -97,11 +97,11 @@ _SCRIPT = """#!/bin/bash
 {settings}
 # Submit with sbatch --time=HH:MM:SS. Before the time is up the training writes a checkpoint, and the job is
 # queued again; what is finished is not done again.
-{command} &
-step=$! waiting=1
-trap 'waiting=1; kill -USR1 $step' USR1
+waiting=1
+trap 'waiting=1; kill -USR1 $!' USR1
 trap 'waiting=1' TERM  # the step has got its own
-while [ $waiting ]; do waiting=; wait $step; code=$?; done  # a trap ends a wait early
+{command} &
+while [ $waiting ]; do waiting=; wait $!; code=$?; done  # a trap ends a wait early
 if [ $code = {again} ]; then scontrol requeue $SLURM_JOB_ID; fi
 exit $code
 """

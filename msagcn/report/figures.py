@@ -12,7 +12,6 @@ import re
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
 
@@ -112,6 +111,8 @@ def show_confusion(
     ax=None,
 ):
     "Counts of what each class was taken for, coloured by the share of the class."
+    import seaborn as sns  # brings all of scipy.stats, so only where it draws
+
     K = len(classes)
     counts = np.zeros((K, K), int)
     np.add.at(counts, (labels, scores.argmax(1)), 1)

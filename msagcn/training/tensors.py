@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.numpy import save
 from torch import Tensor
 
 from ..core import MsagcnError, atomic_write, content_hash
@@ -43,7 +43,7 @@ def save_tensors(
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     text = json.dumps(about | {_CHECKSUM: checksum(tensors, json.loads(json.dumps(about)))})
     with atomic_write(path) as part:
-        part.write_bytes(save(tensors, {entry: text}))
+        part.write_bytes(save({k: v.numpy() for k, v in tensors.items()}, {entry: text}))
         if former and Path(path).exists():
             os.replace(path, former)
 
