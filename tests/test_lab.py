@@ -21,6 +21,9 @@ PANEL = '.jp-NotebookPanel:not(.lm-mod-hidden)'
 PROMPTS = (
     f"[...document.querySelectorAll('{PANEL} .jp-CodeCell .jp-InputPrompt')].map(e => e.innerText)"
 )
+STATUS = (
+    "document.querySelector('#jp-main-statusbar')?.innerText"  # the open notebook and its kernel
+)
 ERRORS = (
     f"""[...document.querySelectorAll('{PANEL} [data-mime-type="application/vnd.jupyter.error"]')]"""
     '.map(e => e.innerText)'
@@ -109,23 +112,26 @@ def lab(browser, project, tmp_path, shots):
 
 
 class Lab:
-    "One notebook after the other, opened by its address and run by the menu."
+    "One notebook after the other, opened from the file browser and run by the menu."
 
     def __init__(self, tab, url):
         self.tab, self.url = tab, url
 
-    def open(self, name):
+    def start(self):
+        "Load the application, which may still be starting, with its file browser at the runners."
         for _ in range(120):
             try:
-                self.tab.goto(f'{self.url}/{name}.ipynb?token=t0k&reset')
+                self.tab.goto(f'{self.url}?token=t0k&reset')
                 break
             except Exception:
                 time.sleep(0.5)
-        self.tab.wait_for_selector('.jp-NotebookPanel .jp-CodeCell', timeout=60000)
-        self.tab.wait_for_function(
-            "document.querySelector('#jp-main-statusbar')?.innerText.includes('| Idle')",
-            timeout=60000,
-        )
+
+    def open(self, name):
+        "Double-click a notebook in the file browser."
+        self.tab.locator(f'.jp-DirListing-item[title^="Name: {name}.ipynb"]').dblclick()
+        self.tab.wait_for_selector(f'{PANEL} .jp-CodeCell', timeout=60000)
+        self.tab.wait_for_function(f'/{name}\\.ipynb/.test({STATUS})', timeout=60000)
+        self.tab.wait_for_function(f'/\\| Idle/.test({STATUS})', timeout=60000)
         self.tab.wait_for_timeout(1000)  # else it asks which kernel
 
     def run_all(self):
@@ -142,28 +148,27 @@ class Lab:
         done = f'{PROMPTS}.every(p => parseInt(p.slice(1)) > {before})'
         self.tab.wait_for_function(f'{done} || {ERRORS}.length', timeout=600000)
         assert not self.tab.evaluate(ERRORS), '\n'.join(self.tab.evaluate(ERRORS))
-        self.tab.wait_for_function(
-            "document.querySelector('#jp-main-statusbar')?.innerText.includes('| Idle')",
-            timeout=60000,
-        )
+        self.tab.wait_for_function(f'/\\| Idle/.test({STATUS})', timeout=60000)
 
     def add_to_parameters(self, line):
         "Type a line at the end of the parameter cell."
-        self.tab.locator('.jp-CodeCell .cm-content').first.click()
+        self.tab.locator(f'{PANEL} .jp-CodeCell .cm-content').first.click()
         self.tab.keyboard.press('Control+End')
         self.tab.keyboard.type(f'\n{line}')
 
     def text(self):
         return self.tab.evaluate(
-            "[...document.querySelectorAll('.jp-OutputArea-output')].map(e => e.innerText).join('\\n')"
+            f"[...document.querySelectorAll('{PANEL} .jp-OutputArea-output')]"
+            ".map(e => e.innerText).join('\\n')"
         )
 
     def pictures(self):
-        return self.tab.locator('.jp-OutputArea-output :is(img, svg[role=img])').count()
+        return self.tab.locator(f'{PANEL} .jp-OutputArea-output :is(img, svg[role=img])').count()
 
 
 def test_notebooks_run_twice_where_the_project_is(lab, project):
     clips = project / 'data/embedded/manifest.json'
+    lab.start()
     lab.open('prepare')
     lab.run_all()
     assert (
