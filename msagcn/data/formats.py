@@ -18,6 +18,7 @@ from .bvh import read_bvh
 from .c3d import read_c3d
 from .clip_files import read_estimate, read_numpy, read_table
 from .deeplabcut import is_deeplabcut, read_deeplabcut
+from .deeplabcut_h5 import is_deeplabcut_h5, read_deeplabcut_h5
 from .landmarks import is_bare, read_bare
 from .missing import METRES
 from .pose_files import read_pose_file
@@ -25,6 +26,7 @@ from .sensor_tables import is_sensor_table, read_sensor_table
 from .sensor_text import read_msr_text, read_ntu_clip
 from .skeleton import SKELETONS, Skeleton
 from .sleap import read_sleap
+from .sleap_labels import read_sleap_labels
 
 # %% ../../nbs/data/59_formats.ipynb #c579ccbf
 @dataclass(frozen=True, kw_only=True)
@@ -132,11 +134,26 @@ FORMATS: tuple[Format, ...] = (
         read=read_pose_file,
     ),
     Format(
+        name='DeepLabCut',
+        ending='.h5',
+        what='the same as its CSV, by h5py',
+        example="pip install 'msagcn[h5py]'",
+        read=read_deeplabcut_h5,
+        tells=is_deeplabcut_h5,
+    ),
+    Format(
         name='SLEAP',
         ending='.h5',
         what='an analysis file, by h5py',
-        example="pip install 'msagcn[h5py]'",
+        example='sleap-convert --format analysis labels.slp',
         read=read_sleap,
+    ),
+    Format(
+        name='SLEAP',
+        ending='.slp',
+        what='labels by hand and predictions of one video, by h5py',
+        example='joints: [snout, left ear, right ear, tail base]',
+        read=read_sleap_labels,
     ),
     Format(
         name='C3D',

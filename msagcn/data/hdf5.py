@@ -59,7 +59,8 @@ with h5py.File(sys.argv[1], 'r') as file:
             for inner in filter(lambda inner: own(file[key], inner), file[key]):
                 if pattern.match(f'{key}/{inner}'):
                     take(f'{key}/{inner}', file[key][inner])
-np.savez(sys.argv[2], names=np.array(list(found), dtype=str), **{f'a{i}': v for i, v in enumerate(found.values())})
+arrays = {f'a{i}': value for i, value in enumerate(found.values())}
+np.savez(sys.argv[2], names=np.array(list(found), dtype=str), **arrays)
 """
 
 
