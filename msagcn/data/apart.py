@@ -28,7 +28,7 @@ except ImportError:
     pass  # Windows has no such limits
 """
 _MEMORY = 2 << 30  # bytes for Python and its packages; a file has twenty times its size besides
-_SECONDS = 60
+_SECONDS = 15
 
 
 def read_apart(
