@@ -7,7 +7,18 @@ import sys
 import numpy as np
 import pytest
 from conftest import ROOT, SHARED, need, pairs
-from fuzz_readers import MOUSE, deeplabcut, kinds, kinect, ntu, pose_file, spoilt
+from fuzz_readers import (
+    MOUSE,
+    deeplabcut,
+    deeplabcut_h5,
+    forked,
+    kinds,
+    kinect,
+    ntu,
+    pose_file,
+    slp,
+    spoilt,
+)
 
 from msagcn.cli import main
 from msagcn.core import MsagcnError
@@ -16,6 +27,7 @@ from msagcn.data.missing import Reading, reading_from, reading_note
 from msagcn.data.own import read_custom
 from msagcn.data.own_clip import raw_coordinates, read_coordinates
 from msagcn.data.precog import parse_recording
+from msagcn.data.recognise import recognise
 from msagcn.data.skeleton import (
     BODY25,
     HANDS42,
@@ -190,6 +202,37 @@ def test_a_set_of_animals_from_files_to_clips(tmp_path):
     assert np.allclose(clips['c'][..., :2], made['c'][..., :2] / 200 - 1, atol=1e-6)
 
 
+def test_a_file_of_deeplabcut_is_its_csv(tmp_path):
+    pytest.importorskip('h5py')
+    x = np.random.default_rng(0).uniform(1, 400, (5, 2, 4, 3))
+    x[1, 0], x[2, 1, 3] = np.nan, np.nan
+    (tmp_path / 'a.h5').write_bytes(deeplabcut_h5(x, ['anna', 'ben']))
+    (tmp_path / 'a.csv').write_text(deeplabcut(x, ['anna', 'ben']))
+    a, b = (raw_coordinates(tmp_path / f'a.{end}', MOUSE, 'xys', 3) for end in ('h5', 'csv'))
+    assert np.array_equal(a, b, equal_nan=True) and np.isfinite(a[0, :2]).all()
+    found = [recognise(tmp_path / f'a.{end}') for end in ('h5', 'csv')]
+    assert found[0] == found[1] and found[0].joints[0] == 'snout'
+
+
+def test_a_table_of_deeplabcut_in_3d_keeps_its_z(tmp_path):
+    x = np.random.default_rng(0).uniform(1, 400, (5, 1, 4, 3)).round(3)
+    path = tmp_path / 'a.csv'
+    path.write_text(deeplabcut(x).replace('likelihood', 'z'))
+    r = recognise(path)
+    assert r.channels == 'xyz'
+    assert np.array_equal(raw_coordinates(path, MOUSE, 'xyz'), x)
+
+
+def test_a_label_by_hand_takes_the_place_of_its_prediction(tmp_path):
+    pytest.importorskip('h5py')
+    x = np.random.default_rng(0).uniform(1, 400, (5, 2, 4, 3))
+    (path := tmp_path / 'a.slp').write_bytes(slp(x))
+    y = raw_coordinates(path, MOUSE, 'xys', 2)
+    assert np.array_equal(y[[0, 2, 3, 4]], x[[0, 2, 3, 4]]) and np.array_equal(y[1, 1], x[1, 1])
+    assert y[1, 0].tolist() == [[1, 2, 1]] * 4
+    assert recognise(path).joints == ('snout', 'leftear', 'rightear', 'tailbase')
+
+
 def test_all_bad_files_are_told_at_once_or_skipped(tmp_path, capsys, monkeypatch):
     (tmp_path / 'train/x').mkdir(parents=True)
     (tmp_path / 'test/x').mkdir(parents=True)
@@ -214,7 +257,7 @@ def test_all_bad_files_are_told_at_once_or_skipped(tmp_path, capsys, monkeypatch
     assert 'bad0' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('name, package', [('a.h5', 'h5py'), ('a.c3d', 'ezc3d')])
+@pytest.mark.parametrize('name, package', [('a.h5', 'h5py'), ('a.slp', 'h5py'), ('a.c3d', 'ezc3d')])
 def test_a_format_whose_package_is_not_there_says_how_to_get_it(
     name, package, tmp_path, monkeypatch
 ):
@@ -273,6 +316,7 @@ def test_two_bodies_that_nothing_joins_are_one_graph():
 def test_spoilt_files_are_read_or_refused_in_a_line(kind, tmp_path):
     "A small sample; `python tests/fuzz_readers.py` takes thousands of each kind."
     told = []
-    counts = spoilt(kind, 0, 40, tmp_path, told.append)
+    with forked():
+        counts = spoilt(kind, 0, 40, tmp_path, told.append)
     assert set(counts) <= {'read', 'refused'}, told
     assert counts['refused'] > 3

@@ -6,18 +6,15 @@
 __all__ = ['read_c3d', 'markers']
 
 # %% ../../nbs/data/55_c3d.ipynb #a0b11d18
-import os
 import struct
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from ..core import MsagcnError, reading
+from .apart import read_apart
 from .asked import Asked, as_many, extra, find_joints
-from .claims import BROKEN_ARRAYS, Arrays, check_claim
+from .claims import BROKEN_ARRAYS, check_claim
 from .missing import METRES
 
 # %% ../../nbs/data/55_c3d.ipynb #3ee7ddaa
@@ -46,14 +43,6 @@ def _order(data: bytes) -> str:
 
 
 _PROGRAM = """
-import sys
-import numpy as np
-try:
-    import resource
-    most = int(sys.argv[3])
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
-except ImportError:
-    pass  # Windows has no such limits
 import ezc3d
 c = ezc3d.c3d(sys.argv[1])
 def said(group, name):
@@ -66,35 +55,11 @@ np.savez(
     labels=said('POINT', 'LABELS'), units=said('POINT', 'UNITS'), end=said('TRIAL', 'ACTUAL_END_FIELD'),
 )
 """
-_MEMORY = 2 << 30  # bytes for Python and its packages; a file has twenty times its size besides
-_SECONDS = 60
 
 
 def _read_apart(path) -> dict[str, np.ndarray]:
     "Points (4, N, T), residuals (N, T) and texts of a file; `ValueError` where ezc3d cannot read it."
-    size = Path(path).stat().st_size
-    with tempfile.TemporaryDirectory() as d:
-        words = [
-            sys.executable,
-            '-c',
-            _PROGRAM,
-            str(path),
-            f'{d}/read.npz',
-            str(_MEMORY + 20 * size),
-        ]
-        try:
-            done = subprocess.run(
-                words,
-                capture_output=True,
-                timeout=_SECONDS + size / 1e6,
-                env=os.environ | {'OPENBLAS_NUM_THREADS': '1'},
-            )
-        except subprocess.TimeoutExpired:
-            raise ValueError('ezc3d comes to no end with it') from None
-        if done.returncode:
-            raise ValueError('ezc3d cannot read it')
-        with Arrays(f'{d}/read.npz') as found:
-            return {name: found[name] for name in found.files}
+    return read_apart(_PROGRAM, 'ezc3d', path)
 
 
 def _unit(path, units, asked: Asked) -> float:

@@ -6,7 +6,6 @@
 __all__ = ['Recognised', 'read_as', 'program_of', 'says', 'recognise']
 
 # %% ../../nbs/data/63_recognise.ipynb #2f6fbc78
-import csv
 import json
 import re
 import zipfile
@@ -16,16 +15,19 @@ from pathlib import Path
 import numpy as np
 
 from ..core import MsagcnError, read_json, reading
-from .asked import Asked, extra, joint_word
+from .asked import Asked, joint_word
 from .bvh import hierarchy
 from .c3d import markers
 from .claims import BROKEN_ARRAYS, Arrays
-from .deeplabcut import is_deeplabcut
+from .deeplabcut import animal_parts, header_of, is_deeplabcut
+from .deeplabcut_h5 import header_of_h5, is_deeplabcut_h5
 from .formats import format_of
 from .missing import Reading
 from .pose_files import points_of
 from .sensor_tables import sensor_rows
 from .skeleton import SKELETONS, Skeleton, tree_skeleton
+from .sleap import sleap_names
+from .sleap_labels import sleap_label_names
 
 # %% ../../nbs/data/63_recognise.ipynb #d6cd78a9
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +112,8 @@ def _channels(path) -> tuple[str, ...]:
     path, ending = Path(path), Path(path).suffix.lower()
     if path.is_dir():
         return 'xys', 'xy'
+    if head := _deeplabcut(path):
+        return ('xyz',) if 'z' in head['coords'] else ('xys', 'xy')
     if ending in _ONLY_3D:
         return ('xyz',)
     if ending == '.json' and _has_world(path):
@@ -119,10 +123,16 @@ def _channels(path) -> tuple[str, ...]:
     return 'xys', 'xyz', 'xy'
 
 
+def _deeplabcut(path) -> dict[str, list[str]]:
+    "The header of a table of DeepLabCut's; empty for another file."
+    ending = Path(path).suffix.lower()
+    if ending == '.csv' and is_deeplabcut(path, None):
+        return header_of(path)
+    return header_of_h5(path) if ending == '.h5' and is_deeplabcut_h5(path, None) else {}
+
+
 def _scored_table(path) -> bool:
-    "Whether a table has columns of scores: DeepLabCut's, or v0 or v1 among numbered ones."
-    if is_deeplabcut(path, None):
-        return True
+    "Whether a table has columns of scores, or v0 or v1 among numbered ones."
     names = {h.strip().lower() for h in _header(path)}
     return bool(names & {'v0', 'v1'}) or any(n.endswith(('_s', '_v', '_score')) for n in names)
 
@@ -145,20 +155,8 @@ _COLUMN = re.compile(r'(.*?)[\s_.:/-]*(?:(?<=[\s_.:/-])[xX]|X)')
 
 def _table_names(path) -> list[str]:
     "The joints of a table: those with a column for x."
-    if is_deeplabcut(path, None):
-        with reading(path, 'CSV', csv.Error, ValueError):
-            with open(path, newline='', encoding='utf-8-sig') as f:
-                rows = {row[0]: row[1:] for row in (next(csv.reader(f), ['']) for _ in range(4))}
-        return [n.strip() for n in rows.get('bodyparts', ()) if n.strip()]
     found = [_COLUMN.fullmatch(h.strip()) for h in _header(path)]
     return [m[1] for m in found if m and m[1]]
-
-
-def _sleap_names(path) -> list[str]:
-    h5py = extra('h5py', path)
-    with reading(path, 'HDF5', *BROKEN_ARRAYS), h5py.File(path, 'r') as h5:
-        names = h5['node_names'][()].ravel()
-    return [n.decode() if isinstance(n, bytes) else str(n) for n in names]
 
 
 def _bvh_says(path) -> dict:
@@ -179,9 +177,13 @@ def says(path) -> dict:  # names; parents and fps where it has them
     if ending in ('.pose', '.c3d'):
         names, fps = (points_of if ending == '.pose' else markers)(path)
         return dict(names=names, fps=fps)
+    if head := _deeplabcut(path):
+        return dict(names=animal_parts(head))
     if ending == '.csv':
         return dict(names=_table_names(path))
-    return dict(names=_sleap_names(path) if ending == '.h5' else [])
+    if ending == '.slp':
+        return dict(names=sleap_label_names(path))
+    return dict(names=sleap_names(path) if ending == '.h5' else [])
 
 # %% ../../nbs/data/63_recognise.ipynb #a158622f
 _MOST = 500  # joints
@@ -274,7 +276,7 @@ def _named(path, channels: str, axes: str) -> Recognised | None:
 def _to_try(path) -> list[Skeleton]:
     "The named skeletons, of most joints first; only those whose joints a file names, if it must."
     out = sorted(SKELETONS.values(), key=lambda s: -s.V)
-    if Path(path).suffix.lower() not in ('.c3d', '.h5', '.bvh'):
+    if Path(path).suffix.lower() not in ('.c3d', '.h5', '.slp', '.bvh'):
         return out
     words = {joint_word(n) for n in says(path)['names']}
     return [s for s in out if words.issuperset(map(joint_word, s.joints))]
