@@ -64,10 +64,8 @@ def _grid(folder: Path) -> Path:
         '',
     ]
     (folder / 'grid.yaml').write_text('\n'.join(text))
-    recipe = {k: v for k, v in common.items() if k not in ('refit', 'val_subjects')}
-    (folder / 'fold.yaml').write_text(
-        '\n'.join(f'{k}: {v}' for k, v in (recipe | dict(recipe='fold')).items())
-    )
+    recipe = common | dict(recipe='fold', val_subjects='[]')  # a fold tests people who are held out else
+    (folder / 'fold.yaml').write_text('\n'.join(f'{k}: {v}' for k, v in recipe.items()))
     return folder / 'grid.yaml'
 
 
