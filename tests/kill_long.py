@@ -64,7 +64,7 @@ def _grid(folder: Path) -> Path:
         '',
     ]
     (folder / 'grid.yaml').write_text('\n'.join(text))
-    recipe = common | dict(recipe='fold', val_subjects='[]')  # a fold tests people who are held out else
+    recipe = common | dict(recipe='fold', val_subjects='[]')  # a fold may test whom that names
     (folder / 'fold.yaml').write_text('\n'.join(f'{k}: {v}' for k, v in recipe.items()))
     return folder / 'grid.yaml'
 
