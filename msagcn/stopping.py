@@ -6,6 +6,7 @@
 __all__ = ['CODES', 'SIGNALS', 'LAUNCHED', 'Stopped', 'asked', 'noticing', 'end_with_parent']
 
 # %% ../nbs/05_stopping.ipynb #039948a7
+import multiprocessing
 import os
 import signal
 import sys
@@ -91,9 +92,15 @@ def end_with_parent() -> None:
         return
     watches = [_until_orphaned, *([_until_input_ends] if os.environ.get(LAUNCHED) else [])]
     for watch in watches:
-        args = watch, os.getppid()
+        args = watch, _parent()
         _watching.append(threading.Thread(target=_end_after, args=args, daemon=True))
         _watching[-1].start()
+
+
+def _parent() -> int:
+    "The process that started this one, also where that has ended in the meantime, as far as it is known."
+    started_by = multiprocessing.parent_process()
+    return started_by.pid if started_by else os.getppid()
 
 
 def _until_orphaned(parent: int) -> None:

@@ -64,10 +64,8 @@ def _grid(folder: Path) -> Path:
         '',
     ]
     (folder / 'grid.yaml').write_text('\n'.join(text))
-    recipe = {k: v for k, v in common.items() if k not in ('refit', 'val_subjects')}
-    (folder / 'fold.yaml').write_text(
-        '\n'.join(f'{k}: {v}' for k, v in (recipe | dict(recipe='fold')).items())
-    )
+    recipe = common | dict(recipe='fold', val_subjects='[]')  # a fold may test whom that names
+    (folder / 'fold.yaml').write_text('\n'.join(f'{k}: {v}' for k, v in recipe.items()))
     return folder / 'grid.yaml'
 
 
@@ -312,7 +310,11 @@ def victim(pid: int, kind: str) -> int:
 
 def tracebacks(log: Path, begin: int) -> int:
     "Of the command itself: what a killed worker's pool says in its own process is none."
-    return log.read_text(errors='replace')[begin:].count('Traceback (most recent call last)')
+    return said_since(log, begin).count('Traceback (most recent call last)')
+
+
+def said_since(log: Path, begin: int) -> str:  # begin: in bytes
+    return log.read_bytes()[begin:].decode(errors='replace')
 
 
 def one_round(verb: Verb, at: Reference, folder: Path, log: Path, rng, found: Found) -> None:
@@ -571,7 +573,7 @@ def bits_at_work(
         results.append({f: content(folder / f) for f in RESULTS[word] if (folder / f).exists()})
         odd.update(leftovers(folder))
         if k >= 0:
-            said = log.read_text(errors='replace')[size:]
+            said = said_since(log, size)
             counts[now := verdict(status, results[-1] == results[0], said)] += 1
             odd.update(said.splitlines()[-1:] if now == 'silent' else [])
         shutil.rmtree(folder)

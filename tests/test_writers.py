@@ -368,3 +368,67 @@ def test_a_reader_that_is_killed_ends_those_beside_it():
             [sys.executable, '-c', READS], cwd=ROOT, capture_output=True, text=True, timeout=60
         )
         assert done.stdout.startswith('a process that was reading died: '), done.stderr
+
+
+TRAINS = """
+import os, signal, sys, time
+from pathlib import Path
+from msagcn.core import MsagcnError
+from msagcn.experiments import folds
+from msagcn.stopping import Stopped, asked, noticing
+
+note = Path(sys.argv[1])
+
+def train(slow):
+    "As a training does, look for signals after each step; the first ends when two are at work."
+    with noticing(deferred=True):
+        with open(note, 'a') as f:
+            f.write('begun\\n')
+        while note.read_text().count('begun') < 2 or slow and not asked():
+            time.sleep(0.01)
+        if asked():
+            raise Stopped(asked())
+    return os.getpid()
+
+folds.train = train  # in each process, which imports this program
+if __name__ == '__main__':
+    try:
+        for waits in folds._at_once([False, True], 2):
+            time.sleep(0.1)  # until it holds the lock of the queue
+            os.kill(waits, getattr(signal, sys.argv[2]))
+    except MsagcnError as e:
+        print(e)
+"""
+
+
+@unix
+@pytest.mark.parametrize('name', ['SIGKILL', 'SIGTERM'])
+def test_a_training_process_that_is_killed_ends_those_beside_it(name, tmp_path):
+    (tmp_path / 'trains.py').write_text(TRAINS)
+    words = [sys.executable, 'trains.py', 'note', name]
+    env = os.environ | dict(PYTHONPATH=str(ROOT))
+    done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=180)
+    assert done.stdout.startswith('a process that trained died: '), done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+LATE = """
+import multiprocessing, os, signal, time
+from msagcn.stopping import end_with_parent
+
+def late():
+    while os.getppid() == multiprocessing.parent_process().pid:
+        time.sleep(0.01)
+    end_with_parent()
+    time.sleep(60)
+
+multiprocessing.get_context('fork').Process(target=late).start()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@unix
+def test_a_process_ends_whose_parent_was_killed_before_it_looked():
+    words = [sys.executable, '-c', LATE]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert 'ends, as what started it has ended' in done.stderr

@@ -9,6 +9,7 @@ __all__ = ['COLUMNS', 'tested_people', 'fold_clips', 'prepare_folds', 'planned',
 # %% ../../nbs/experiments/28_folds.ipynb #6db35d14
 import os
 import re
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -31,7 +32,7 @@ from .shipped import recipe_file
 from .train_parameters import TrainParameters, laid_over
 from .verify import ARITHMETIC, threads
 from ..feeds.feeds import fed_store
-from ..stopping import end_with_parent
+from ..stopping import Stopped, end_with_parent
 from ..training.baselines import flat_input, nearest
 from ..training.evaluate import Scores, align, fuse, load_scores
 from ..training.statistics import correct, people_interval
@@ -101,10 +102,19 @@ def planned(p: CrossvalParameters) -> list[TrainParameters]:
 
 
 def _alone() -> None:
-    "A process that trains: on one thread, and without a bar of its own."
+    "A process that trains: on one thread, without a bar of its own, and Ctrl-C is left to the parent."
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     os.environ['MSAGCN_QUIET'] = '1'
     end_with_parent()
+
+
+def _train_or_end(p: TrainParameters) -> dict:
+    "Metrics of a run; a process that is asked to stop writes its checkpoint, and takes no other run."
+    try:
+        return train(p)
+    except Stopped as e:  # it might wait for ever for a lock of the queue that a dead process holds
+        os._exit(e.code)
 
 
 def train_all(runs: list[TrainParameters], processes: int) -> None:
@@ -125,7 +135,7 @@ def _at_once(runs: list[TrainParameters], processes: int) -> Iterator[dict]:
     "The metrics of runs as they finish."
     with ProcessPoolExecutor(processes, get_context('spawn'), _alone) as pool:
         try:
-            for done in as_completed([pool.submit(train, r) for r in runs]):
+            for done in as_completed([pool.submit(_train_or_end, r) for r in runs]):
                 yield done.result()
         except KeyboardInterrupt:  # those that train write a checkpoint
             for process in active_children():
