@@ -269,6 +269,7 @@ def test_the_notebook_starts_several_processes(embedded, tmp_path):
     small = dict(
         at,
         recipe='two',
+        width=40,
         frames=8,
         batch_size=8,
         epochs=1,

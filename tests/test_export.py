@@ -97,7 +97,7 @@ def test_msagcn_in_onnx(tmp_path):
 
 
 def test_msg3d_in_pytorch(tmp_path):
-    model = settled(MSG3D(3, UCLA20, 4, 1, width=6))
+    model = settled(MSG3D(3, UCLA20, 4, 1, width=6, scales=4, window_scales=2))
     path = export_torch(model, tmp_path / 'm.pt2', ABOUT)
     assert check_torch(model, path) < 1e-4
     extra = {'msagcn.json': ''}

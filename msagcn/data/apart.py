@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +39,22 @@ def read_apart(
     *words: str,  # sys.argv[4:]
 ) -> dict[str, np.ndarray]:
     "The arrays that a program in a process of its own finds in a file; `ValueError` where it cannot."
-    size = Path(path).stat().st_size
+    now = Path(path).stat()
+    found = _read(program, package, str(path), (now.st_ino, now.st_size, now.st_mtime_ns), words)
+    if isinstance(found, str):
+        raise ValueError(found)
+    return dict(found)
+
+
+@lru_cache(maxsize=2)
+def _read(
+    program: str, package: str, path: str, state: tuple[int, int, int], words: tuple[str, ...]
+) -> dict[str, np.ndarray] | str:
+    "The arrays, or why there are none."
+    size = state[1]
     with tempfile.TemporaryDirectory() as d:
         out, memory = f'{d}/read.npz', _MEMORY + 20 * size
-        command = [sys.executable, '-c', _LIMITED + program, str(path), out, str(memory), *words]
+        command = [sys.executable, '-c', _LIMITED + program, path, out, str(memory), *words]
         try:
             done = subprocess.run(
                 command,
@@ -50,11 +63,14 @@ def read_apart(
                 env=os.environ | {'OPENBLAS_NUM_THREADS': '1'},
             )
         except subprocess.TimeoutExpired:
-            raise ValueError(f'{package} comes to no end with it') from None
+            return f'{package} comes to no end with it'
         if done.returncode:
-            raise ValueError(f'{package} cannot read it{_reason(done.stderr)}')
-        with Arrays(out) as found:
-            return {name: found[name] for name in found.files}
+            return f'{package} cannot read it{_reason(done.stderr)}'
+        with Arrays(out) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+    for array in found.values():
+        array.flags.writeable = False
+    return found
 
 
 def _reason(stderr: bytes) -> str:
