@@ -4,8 +4,8 @@ Work is counted as PyTorch dispatches it, the same on every machine; memory is m
 process of its own. Time is measured by `msagcn bench`, not here.
 """
 
-import math
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -65,8 +65,8 @@ def test_a_step_has_less_work(name, capsys):
 
 @cache
 def memory(name, by, mode='eager', **size):
-    "Peak memory of a training step in MiB, in a process of its own; NaN where it cannot be read."
-    (measured,) = alternate([Work('train', name, by, mode, threads=1, **size)], 1)
+    "Peak memory of a training step in MiB, in a process of its own."
+    (measured,) = alternate([Work('train', name, by, mode, threads=1, **size)], 0)
     assert not measured.why
     return measured.mib
 
@@ -91,10 +91,12 @@ FEW = dict(batch=4, frames=32)
 def test_a_step_takes_less_memory(name, mode, share, size, capsys):
     if mode == 'compile' and not can_compile():
         pytest.skip('no C++ compiler')
+    if not Path('/proc/self/status').exists():
+        pytest.skip('memory is read from /proc')
     ours, literal = memory(name, 'ours', mode, **size), memory(name, 'literal', **size)
     with capsys.disabled():
         print(f'\n{name}, {mode}: ours {ours:.0f} MiB, literal {literal:.0f} MiB')
-    assert ours < share * literal or math.isnan(ours)  # it is read from /proc
+    assert ours < share * literal
 
 
 def test_a_compiled_step_has_less_work(capsys):

@@ -73,7 +73,7 @@ def serve() -> None:
     """The main loop of a contender's process.
 
     The first line of standard input is a `Work` as JSON; each further line asks for a turn. Each
-    is answered by one line of JSON: `ready`, `seconds` and `mib`, or `error`.
+    is answered by one line of JSON: `ready` and `mib` after two steps, `seconds` and `mib`, or `error`.
     """
     out = os.fdopen(os.dup(1), 'w')
     os.dup2(2, 1)  # what others' code prints goes to standard error
@@ -91,7 +91,7 @@ def serve() -> None:
         before = _memory(device)
         step()
         step()  # warm
-        answer(ready=True)
+        answer(ready=True, mib=_peak_memory(device) - before)
         for _ in sys.stdin:
             took = _turn(step, w)
             answer(seconds=took, mib=_peak_memory(device) - before)
@@ -117,7 +117,7 @@ class Contender:
             text=True,
             env=os.environ | dict(PYTHONPATH=os.pathsep.join(filter(None, places))),
         )
-        self._ask(json.dumps(asdict(w)), start_seconds)
+        self.mib = self._ask(json.dumps(asdict(w)), start_seconds).get('mib', math.nan)
 
     def _ask(self, line: str, seconds: float | None = None) -> dict:
         "The answer to a line; if it is an error, or comes too late, the process is stopped."
@@ -164,7 +164,9 @@ class Contender:
 def alternate(
     works: list[Work], rounds: int, start_seconds: float = 900, what: str = 'steps'
 ) -> list[Contender]:
-    "Measure works against each other in interleaved turns; their processes have ended on return."
+    """Measure works against each other in interleaved turns; without rounds, memory alone.
+
+    Their processes have ended on return."""
     contenders = []
     with Progress(len(works) * (rounds + 1), what) as bar:
         try:
