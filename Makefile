@@ -4,7 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # Extra arguments for pip's installation of PyTorch, for instance an index with builds for your processor or GPU.
 TORCH_ARGS ?=
-# a module is compiled when it is first imported; to compile all of them takes longer than to install them
+# a module is compiled when it is first imported, and kept: where an environment forbids that, each process would
+# compile PyTorch anew, four seconds; to compile all modules at installation takes longer than to install them
+unexport PYTHONDONTWRITEBYTECODE
 PIP    := $(BIN)/pip install -q --disable-pip-version-check --no-compile -c constraints.txt
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
