@@ -296,7 +296,7 @@ def test_how_ranks_are_started():
     "The command lines, without torchrun or Slurm."
     assert torchrun_command(['train'], 4)[1:] == [
         '-m',
-        'torch.distributed.run',
+        'msagcn.distributed.torchrun',
         '--standalone',
         '--nproc-per-node',
         '4',

@@ -32,7 +32,7 @@ def torchrun_command(
     return [
         sys.executable,
         '-m',
-        'torch.distributed.run',
+        'msagcn.distributed.torchrun',
         '--standalone',
         '--nproc-per-node',
         str(nproc),
@@ -137,9 +137,9 @@ def _awaited(child, readers) -> int:
             if child.poll() is None:
                 child.terminate()
                 child.wait()
+            child.stdin.close()  # ranks that are left end, and with them what the readers wait for
             for reader in readers:
                 reader.join()
-            child.stdin.close()
 
 
 def _started(command: list[str]) -> subprocess.Popen:
