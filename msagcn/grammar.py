@@ -332,7 +332,8 @@ def _add_predict(verbs) -> None:
         "with the weights precog also Seq1_1 to Seq6_12, the box's recordings",
     )
     v.add_argument('--device', default='cpu', help='cpu, cuda, cuda:1, …; auto')
-    v.add_argument('--compile', action='store_true', help='MSA-GCN on a CPU by compiled code')
+    quickly = 'on a CPU: MSA-GCN by compiled code, MS-G3D with BatchNorms folded'
+    v.add_argument('--compile', action='store_true', help=quickly)
     v.add_argument(
         '--follow', action='store_true', help='frames by standard input, one JSON list a line'
     )

@@ -331,7 +331,9 @@ class PredictParameters(UseParameters):
         False, description='frames come by standard input, one JSON list a line; needs windows'
     )
     device: str = Field('cpu', description='cpu, cuda, cuda:1, …; auto: a GPU if there is one')
-    compile: bool = Field(False, description='MSA-GCN on a CPU by compiled code')
+    compile: bool = Field(
+        False, description='on a CPU: MSA-GCN by compiled code, MS-G3D with BatchNorms folded'
+    )
 
 
 class ExportParameters(UseParameters):

@@ -21,6 +21,7 @@ from .train_parameters import TrainParameters
 from .weights import open_weights
 from ..fast.predict import quick
 from ..feeds.feeds import fed_store
+from ..models.msg3d import MSG3D
 from ..native import can_compile
 from ..training.evaluate import predict
 
@@ -78,7 +79,7 @@ class Predictor:
         self.classes = self.about['classes'] or [str(i) for i in range(self.model.num_classes)]
         if p.compile and self.device.type != 'cpu':
             raise MsagcnError('compile: is for a CPU')
-        if p.compile and can_compile('predict'):
+        if p.compile and (isinstance(self.model, MSG3D) or can_compile('predict')):
             self.model = quick(self.model)
         self.run = TrainParameters.model_construct(**self.about['parameters'])
         self.test_clips = p.test_clips or self.run.test_clips
