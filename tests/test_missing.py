@@ -446,6 +446,38 @@ def test_joints_that_are_not_there_are_counted_reported_and_read_alike(tmp_path,
         )
 
 
+@pytest.mark.parametrize('model, channels', [('msagcn', 'xyz'), ('msg3d', 'xy')])
+def test_networks_may_be_told_which_joints_were_found(model, channels, tmp_path):
+    "A set with `validity`: coordinates as without it, one channel more, read alike for prediction."
+    at = places(tmp_path)
+    told = write(tmp_path / 'own', channels, losing(0.1, 'nan'), validity='true')
+    assert main(['prepare', *pairs(benchmark='own', source=told, data_dir=at['data_dir'])]) == 0
+    clips = load_clips(tmp_path / 'data/own')
+    plain = read_custom(write(tmp_path / 'plain', channels, losing(0.1, 'nan')), 'own')
+    found = clips.frames[..., -1]
+    assert clips.channels == channels + 's'
+    assert np.array_equal(clips.frames[..., :-1], plain.frames)
+    assert set(np.unique(found)) == {0, 1}
+    filled = sum(clips.notes['missing']['joints'].values())
+    assert filled == (found == 0).sum() > 0
+
+    small = dict(
+        frames=8, width=40, epochs=1, warmup=0, batch_size=16, val_subjects='[]', refit='false'
+    )
+    if model == 'msg3d':
+        small |= dict(width=12, windows='[3]', scales=2, window_scales=2)
+    words = ['train', '--no-notebook', *pairs(benchmark='own', model=model, **small, **at)]
+    assert main(words) == 0
+    weights = next((tmp_path / 'runs').glob('*/weights.safetensors'))
+    network, about = load_weights(weights)
+    assert network.shape[0] == len(channels) + 1
+    for file in sorted((tmp_path / 'own/test').rglob('*.npy'))[::7]:
+        assert np.array_equal(read_one(file, about), clips[file.stem])
+    for out in ('w.json', 'w.html'):
+        windows = pairs(windows=0.5, fps=30, out=tmp_path / out)
+        assert main(['predict', str(file), '--weights', str(weights), *windows]) == 0
+
+
 def test_older_weights_read_clips_as_before(tmp_path):
     """Weights that record no reading: published ones, or own clips of an earlier version.
 

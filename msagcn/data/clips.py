@@ -41,7 +41,7 @@ class Clips:
     hashes: list[str]  # n SHA-256 of the coordinates
     lengths: np.ndarray  # (n,) int64: frames of each clip
     frames: np.ndarray = field(repr=False)  # (sum of lengths, M, V, C); an absent body is all zeros
-    channels: str = 'xyz'  # what C is: 'xyz', 'xy', or 'xys' with the score of a 2D estimate
+    channels: str = 'xyz'  # what C is: 'xyz', 'xy', or with s, a score of each joint: 'xys', 'xyzs'
     feed: str = 'nw_ucla'  # how clips become network input, unless a run says otherwise
     image: list | None = None  # width and height that 2D coordinates were divided by, if any
     notes: dict = field(default_factory=dict, repr=False)  # further entries of the manifest
@@ -219,7 +219,7 @@ class _Manifest(Stated):
     benchmark: _Name
     skeleton: str | dict
     classes: Annotated[list[_Name], Field(min_length=1)]
-    channels: Literal['xyz', 'xy', 'xys']
+    channels: Literal['xyz', 'xy', 'xys', 'xyzs']
     feed: _Name
     image: Annotated[list[PositiveFloat], Field(min_length=2, max_length=2)] | None
     data_hash: _Name

@@ -41,7 +41,7 @@ class Kind(Stated):
 
     classes: Annotated[list[str], Field(min_length=1)]
     skeleton: str | dict
-    channels: Literal['xyz', 'xy', 'xys']
+    channels: Literal['xyz', 'xy', 'xys', 'xyzs']
     feed: str
     shape: Annotated[list[PositiveInt], Field(min_length=4, max_length=4)]  # (C, T, V, M)
     parameters: dict[str, object]

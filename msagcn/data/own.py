@@ -323,7 +323,7 @@ def read_custom(
         hashes=[content_hash(x) for x in frames],
         lengths=np.array([len(x) for x in frames]),
         frames=np.concatenate(frames),
-        channels=d.channels,
+        channels=d.channels + 's' * d.reading.validity,
         feed='own_frame' if is_3d else 'mmaction2',
         image=list(d.image) if d.image else None,
         notes=notes,

@@ -96,6 +96,9 @@ def fill_clip(
     "Coordinates ready to be stored: 2D scaled, gaps filled, frames without anybody cut from the ends."
     if channels != 'xyz':
         x = unit_xy(x, image)
+    if reading.validity:  # as a score: 1, and 0 where a joint is filled
+        found = np.isfinite(x[..., :1]).astype(x.dtype)
+        x, channels = np.concatenate([x, found], -1), channels + 's'
     x, missing = fill(x, skeleton, channels, reading.fill)
     return x.astype(np.float32), missing
 

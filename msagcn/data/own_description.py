@@ -54,7 +54,7 @@ PARTS = ('train', 'val', 'test')
 MIXED = ('skip', 'majority')
 _KEYS = tuple(
     'joints parents channels persons image clips table classes axes missing fill up '
-    'unit columns skip folds window'.split()
+    'unit columns validity skip folds window'.split()
 )
 
 
@@ -136,10 +136,18 @@ def _unit(path, d: dict) -> str:
     return unit
 
 
-def _skip(path, skip) -> bool:
-    if skip not in (None, 'true', 'false'):
-        raise MsagcnError(f'{path}: skip: {skip!r} is not true or false')
-    return skip == 'true'
+def _is_true(path, d: dict, key: str) -> bool:
+    if d.get(key) not in (None, 'true', 'false'):
+        raise MsagcnError(f'{path}: {key}: {d[key]!r} is not true or false')
+    return d.get(key) == 'true'
+
+
+def _validity(path, d: dict) -> bool:
+    "Whether prepared clips get a channel that says which joints were found."
+    validity = _is_true(path, d, 'validity')
+    if validity and d['channels'] == 'xys':
+        raise MsagcnError(f'{path}: validity: only with xyz and xy; xys has its scores')
+    return validity
 
 
 def _reading(path, d: dict, skeleton: Skeleton) -> Reading:
@@ -153,7 +161,14 @@ def _reading(path, d: dict, skeleton: Skeleton) -> Reading:
     except MsagcnError as e:
         raise MsagcnError(f'{path}: axes: {e}') from None
     columns = _columns(path, d.get('columns') or {}, skeleton)
-    return Reading(axes, missing or '', d.get('fill') or 'interpolate', _unit(path, d), columns)
+    return Reading(
+        axes=axes,
+        missing=missing or '',
+        fill=d.get('fill') or 'interpolate',
+        unit=_unit(path, d),
+        validity=_validity(path, d),
+        columns=columns,
+    )
 
 # %% ../../nbs/data/25_own_description.ipynb #feb2ffd4
 _DECIMAL = re.compile(r'[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?')
@@ -312,7 +327,7 @@ def read_description(
         classes=classes,
         reading=_reading(path, d, skeleton),
         up=up,
-        skip=_skip(path, d.get('skip')),
+        skip=_is_true(path, d, 'skip'),
         folds=_folds(path, d),
         window=_window(path, d),
     )

@@ -64,7 +64,8 @@ def usual_up(skeleton: Skeleton, channels: str) -> str:
 
     +y in 3D; -y in images and for MediaPipe's world landmarks.
     """
-    return '-y' if channels != 'xyz' or skeleton.name == 'mediapipe33' else '+y'
+    solid = channels.startswith('xyz')
+    return '+y' if solid and skeleton.name != 'mediapipe33' else '-y'
 
 # %% ../../nbs/data/24_upright.ipynb #c3ce8628
 _LOOKED_AT = 2000  # poses of a data set from which the upward axis is found
@@ -123,7 +124,7 @@ def upright(
     up: str = '',  # of `find_up`; empty: +y in 3D, and -y in 2D, as in images
 ) -> np.ndarray:  # (..., C)
     "Coordinates with y upwards; bodies in 3D are rotated, not mirrored, so that left stays left."
-    up = up or ('+y' if channels == 'xyz' else '-y')
+    up = up or ('+y' if channels.startswith('xyz') else '-y')
     if up == '+y':
         return frames
     x = [frames[..., d] for d in range(len(channels.rstrip('s')))]

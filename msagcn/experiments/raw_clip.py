@@ -13,7 +13,7 @@ import numpy as np
 from ..core import MsagcnError, reading
 from ..data.annotation import pre_normalise_3d
 from ..data.kinetics import read_video
-from ..data.missing import Reading, fill, reading_from
+from ..data.missing import Reading, file_channels, fill, reading_from
 from ..data.mmaction2 import normalised
 from ..data.ntu import clip_of
 from ..data.ntu_actors import denoise
@@ -134,7 +134,8 @@ def own_clip(path, about: dict) -> np.ndarray:  # (T, M, V, C)
     skeleton, M = skeleton_from(about['skeleton']), about['shape'][3]
     if about.get('reading'):
         reading = reading_from(about['reading'])
-        return read_clip_file(path, skeleton, about['channels'], M, about['image'], reading)
+        channels = file_channels(about['channels'], reading)
+        return read_clip_file(path, skeleton, channels, M, about['image'], reading)
     x = _read_published(path, about, skeleton)
     if about.get('pipeline') == 'msg3d':
         return align_upright(tile_frames(x.swapaxes(0, 1))).swapaxes(0, 1)

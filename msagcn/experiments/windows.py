@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import MsagcnError, atomic_write
-from ..data.missing import reading_from, with_nan
+from ..data.missing import file_channels, reading_from, with_nan
 from ..data.own_clip import fill_clip, raw_coordinates
 from ..data.skeleton import skeleton_from
 from .parameters import PredictParameters
@@ -51,8 +51,8 @@ def preparation(about: dict, name) -> Callable[[np.ndarray], np.ndarray | None]:
             return x if x.any() else None
 
         return with_zeros
-    skeleton, channels = skeleton_from(about['skeleton']), about['channels']
-    reading = reading_from(about['reading'])
+    skeleton, reading = skeleton_from(about['skeleton']), reading_from(about['reading'])
+    channels = file_channels(about['channels'], reading)
 
     def prepared(x):
         x = with_nan(x, skeleton, channels, reading.missing, name)
@@ -68,12 +68,13 @@ def whole_clip(path, about: dict) -> np.ndarray:  # (T, people, V, C)
     if not about.get('reading'):
         return read_one(path, about)
     people = PEOPLE if about['bodies'] == 1 else about['bodies']
+    reading = reading_from(about['reading'])
     return raw_coordinates(
         path,
         skeleton_from(about['skeleton']),
-        about['channels'],
+        file_channels(about['channels'], reading),
         people,
-        reading_from(about['reading']),
+        reading,
         image=about['image'],
     )
 

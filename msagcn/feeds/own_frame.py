@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OWN_FEEDS', 'UNIT', 'TURN', 'CROP', 'SHIFT', 'leading_body', 'centre_path', 'bone_unit', 'own_clip', 'own_store',
-           'even_times', 'cropped_times', 'between_frames', 'rotated', 'shifted', 'own_batch']
+           'even_times', 'cropped_times', 'between_frames', 'rotated', 'shifted', 'found_in_stream', 'own_batch']
 
 # %% ../../nbs/feeds/12_own_frame.ipynb #3ab2c248
 from dataclasses import replace
@@ -74,20 +74,22 @@ def bone_unit(
 
 # %% ../../nbs/feeds/12_own_frame.ipynb #6c0a11be
 def own_clip(
-    x: np.ndarray,  # (T, M, V, C)
+    x: np.ndarray,  # (T, M, V, C), coordinates and perhaps which joints were found
     skeleton: Skeleton,
     way: str = 'path',  # 'path', 'frame' or 'first'
 ) -> np.ndarray:  # (T, M, V + 1, C) float64
     "A clip centred and divided by its unit; the last entry is the path."
     there = x.any((2, 3))  # (T, M)
-    path = centre_path(x, skeleton.centre)  # (T, C)
+    x, found = x[..., :3], x[..., 3:]
+    path = centre_path(x, skeleton.centre)  # (T, 3)
     centre = path[:1] if way == 'first' else path
-    out = np.zeros((*x.shape[:2], x.shape[2] + 1, x.shape[3]))
+    out = np.zeros((*x.shape[:2], x.shape[2] + 1, 3))
     out[:, :, :-1] = x - centre[:, None, None]
     if way == 'path':
         out[:, leading_body(x), -1] = path - path[0]
     out[~there] = 0
-    return out / bone_unit(x, skeleton)
+    found = np.pad(found, ((0, 0), (0, 0), (0, 1), (0, 0)))
+    return np.concatenate([out / bone_unit(x, skeleton), found], -1)
 
 
 def own_store(
@@ -97,8 +99,8 @@ def own_store(
     way: str = 'path',  # 'path', 'frame' or 'first'
 ) -> ClipStore:  # frames (sum of lengths, M, V + 1, C)
     "Move a data set to a device, each clip centred and scaled."
-    if clips.channels != 'xyz':
-        raise MsagcnError(f'feed: own wants channels xyz, not {clips.channels}')
+    if clips.channels not in ('xyz', 'xyzs'):
+        raise MsagcnError(f'feed: own wants channels xyz or xyzs, not {clips.channels}')
     skeleton, (n, M, V, C) = skeleton_from(clips.skeleton), clips.frames.shape
     frames = np.empty((n, M, V + 1, C), np.float64 if dtype == torch.double else np.float32)
     for start, T in zip(clips.starts, clips.lengths):
@@ -148,7 +150,7 @@ def between_frames(
 
 # %% ../../nbs/feeds/12_own_frame.ipynb #0b70baba
 def rotated(
-    x: Tensor,  # (N, ..., 3)
+    x: Tensor,  # (N, ..., 3 or more), x, y and z first
     degrees: Tensor,  # (N,)
     up: str = 'y',  # 'x', 'y' or 'z'
 ) -> Tensor:
@@ -177,6 +179,30 @@ def shifted(
     return torch.where(present, x + shift, x)
 
 # %% ../../nbs/feeds/12_own_frame.ipynb #fddbda77
+def found_in_stream(
+    found: Tensor,  # (N, 1, T, V, M), 1 where a joint was found
+    stream: str,
+    skeleton: Skeleton,
+) -> Tensor:  # (N, 1, T, V, M)
+    "As a channel beside a stream: of a bone the mean of both ends, of a motion of both frames."
+    table, motion = STREAMS[stream]
+    if table:
+        joint, other = torch.tensor(skeleton.bones[table], device=found.device).T
+        ends = found[..., joint, :], found[..., other, :]
+        found = found.index_copy(3, joint, (ends[0] + ends[1]) / 2)
+    if motion:
+        steps = (found[:, :, 1:] + found[:, :, :-1]) / 2
+        found = torch.cat([steps, torch.zeros_like(found[:, :, :1])], 2)
+    return found
+
+
+def _stream_of(x: Tensor, stream: str, skeleton: Skeleton) -> Tensor:
+    "A stream (N, C, T, V, M) of coordinates, and perhaps which joints were found."
+    out = as_stream(x[:, :3], stream, skeleton)
+    found = x[:, 3:]
+    return torch.cat([out, found_in_stream(found, stream, skeleton)], 1) if found.shape[1] else out
+
+
 def own_batch(
     s: ClipStore,  # from `own_store`
     clips: Tensor,  # (N,) indices
@@ -198,10 +224,11 @@ def own_batch(
     table, motion = STREAMS.get(stream, (None, False))
     if table is None:
         if augment is not None:
-            x = shifted(x, augment[0], passes, clips, 3)
+            moved = shifted(x[..., :3], augment[0], passes, clips, 3)
+            x = torch.cat([moved, x[..., 3:]], -1)
         x = x.clone()
         x[..., s.skeleton.centre, :] += path
-    x = as_stream(x.permute(0, 4, 1, 3, 2), stream, s.skeleton)  # (N, C, T, V, M)
+    x = _stream_of(x.permute(0, 4, 1, 3, 2), stream, s.skeleton)  # (N, C, T, V, M)
     if motion:
         both = (there[:, :-1] & there[:, 1:]).permute(0, 4, 1, 3, 2)  # (N, 1, T - 1, 1, M)
         x[:, :, :-1] *= both

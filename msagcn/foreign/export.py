@@ -102,7 +102,7 @@ def _preparing(about: dict) -> str | None:
     "How the coordinates of own clips are prepared for the feed; None for other data."
     if not about.get('reading'):
         return None
-    units = '' if about.get('channels') == 'xyz' else _BOX[bool(about.get('image'))]
+    units = '' if str(about.get('channels')).startswith('xyz') else _BOX[bool(about.get('image'))]
     filled = _FILLED[about['reading']['fill']]
     return (
         f'cut frames without anybody from both ends; {units}fill missing joints of a body between '

@@ -32,9 +32,9 @@ def flat_input(
     clips: np.ndarray,  # (n,) indices
     T: int,
 ) -> torch.Tensor:  # (n, C·T·V·M) float32
-    "Network input of the stream `joint` as in evaluation, a row for each clip."
+    "Network input of the stream `joint` as in evaluation, without a fourth channel, a row for each clip."
     parts = torch.as_tensor(np.asarray(clips), device=s.device).split(64)
-    return torch.cat([batch(s, i, T).flatten(1).float() for i in parts])
+    return torch.cat([batch(s, i, T)[:, :3].flatten(1).float() for i in parts])
 
 
 def nearest(
