@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, TINY, pairs, places, sh, tool
+from conftest import ROOT, TINY, command, pairs, places, tool
 
 RUNS = 'msagcn-embedded-smoke-joint-s1', 'msg3d-embedded-smoke-joint-s1'
 
@@ -846,12 +846,8 @@ def test_the_runner_has_the_parameters_of_the_library():
 
 def test_the_command(trained, embedded, tmp_path):
     out = places(trained) | dict(data_dir=str(embedded))
-    told = sh(
-        tool('msagcn'),
-        'explore',
-        RUNS[0],
-        *pairs(count=1, layers='[1, 10]', page=tmp_path / 'p.html', **out),
-    ).stdout
+    words = pairs(count=1, layers='[1, 10]', page=tmp_path / 'p.html', **out)
+    told = command('explore', RUNS[0], *words, cwd=ROOT).stdout
     shown = json.loads(
         (tmp_path / 'p.html').read_text().split('data-msagcn>')[1].split('</script>')[0]
     )
@@ -860,7 +856,7 @@ def test_the_command(trained, embedded, tmp_path):
         and [l['name'] for l in shown['runs'][0]['layers']] == ['block 1', 'block 10']
         and len(shown['clips']) == 1
     )
-    refused = sh(tool('msagcn'), 'explore', 'nothing', *pairs(**out), check=False)
+    refused = command('explore', 'nothing', *pairs(**out), cwd=ROOT, check=False)
     assert (
         refused.returncode == 2
         and 'nothing' in refused.stderr
@@ -942,9 +938,8 @@ def test_a_checkpoint_of_another_program_is_explored(embedded, tmp_path):
         frames=8,
         reports_dir=tmp_path,
     )
-    told = sh(
-        tool('msagcn'), 'explore', tmp_path / 'theirs.pth', *given, *pairs(benchmark='embedded')
-    ).stdout
+    words = [*given, *pairs(benchmark='embedded')]
+    told = command('explore', tmp_path / 'theirs.pth', *words, cwd=ROOT).stdout
     shown = json.loads(
         (tmp_path / 'p.html').read_text().split('data-msagcn>')[1].split('</script>')[0]
     )
@@ -954,14 +949,7 @@ def test_a_checkpoint_of_another_program_is_explored(embedded, tmp_path):
         and len(shown['runs'][0]['clips'][0]['seen']) == 8
     )
     save_names(MSG3D(9, UCLA20, 8, width=6).eval(), tmp_path / 'nine.pth', 'official')
-    refused = sh(
-        tool('msagcn'),
-        'explore',
-        tmp_path / 'nine.pth',
-        *given,
-        *pairs(benchmark='embedded'),
-        check=False,
-    )
+    refused = command('explore', tmp_path / 'nine.pth', *words, cwd=ROOT, check=False)
     assert refused.returncode == 2 and '9 classes, embedded has 10' in refused.stderr
 
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import yaml
-from conftest import ROOT, TINY, pairs, places, sh
+from conftest import ROOT, TINY, command, pairs, places, sh
 
 # prints the arguments that a shell makes of a line
 ECHO = f"{sys.executable} -c 'import json, sys; print(json.dumps(sys.argv[1:]))'"
@@ -44,15 +44,7 @@ def test_a_report_of_a_run_without_the_usual_parts(embedded, tmp_path):
             **TINY | out | dict(val_subjects=[1], refit=False),
         )
     )
-    told = sh(
-        sys.executable,
-        '-m',
-        'msagcn',
-        'report',
-        *pairs(recipe='odd', **out),
-        cwd=tmp_path,
-        PYTHONPATH=str(ROOT),
-    )
+    told = command('report', *pairs(recipe='odd', **out), cwd=tmp_path)
     text = (tmp_path / 'reports/embedded.html').read_text()
     assert told.stdout.strip().endswith('embedded.html') and 'Traceback' not in text
     assert 'an entry has moved by' in text
@@ -128,11 +120,7 @@ def test_the_committed_pages_are_the_present_ones(tmp_path):
     (tmp_path / 'params').symlink_to(ROOT / 'params')
     line = re.search(r'msagcn report (.+nw_ucla.+)', (ROOT / 'Makefile').read_text())[1]
     given = line.replace('docs/made', str(tmp_path / 'made')).split()
-    sh(
-        *(sys.executable, '-m', 'msagcn', 'report', *given, '-p', 'reports_dir', str(tmp_path)),
-        cwd=tmp_path,
-        PYTHONPATH=str(ROOT),
-    )
+    command('report', *given, '-p', 'reports_dir', tmp_path, cwd=tmp_path)
     page = (tmp_path / 'nw_ucla.html').read_text()
     assert page == (ROOT / 'reports/nw_ucla.html').read_text(), 'run make pages'
     assert_page(page, 'nw_ucla, recipe cpu30')
