@@ -1228,6 +1228,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'msagcn.data.yaml_nodes._count': ('data/yaml_nodes.html#_count', 'msagcn/data/yaml_nodes.py')},
             'msagcn.distributed.launch': { 'msagcn.distributed.launch._awaited': ( 'distributed/launch.html#_awaited',
                                                                                    'msagcn/distributed/launch.py'),
+                                           'msagcn.distributed.launch._ended_torchrun': ( 'distributed/launch.html#_ended_torchrun',
+                                                                                          'msagcn/distributed/launch.py'),
                                            'msagcn.distributed.launch._failure': ( 'distributed/launch.html#_failure',
                                                                                    'msagcn/distributed/launch.py'),
                                            'msagcn.distributed.launch._forward': ( 'distributed/launch.html#_forward',

@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import sys
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -130,6 +131,9 @@ class Page(HTMLParser):
             self.css += text
 
 
+page_of = cache(Page)
+
+
 def fetched(css):
     return [
         u
@@ -179,7 +183,7 @@ def test_classes_have_signatures_and_their_parameters_meaning(site):
     ):
         path = (site / 'made/library' / name).with_suffix('.html')
         text = path.read_text(encoding='utf-8')
-        assert row in Page(path).rows
+        assert row in page_of(path).rows
         after = text[text.index('id="signatures"') :]
         assert re.search(rf'<h3>.*?{called}', after, re.S)
 
@@ -188,7 +192,7 @@ def test_pages_load_nothing_from_elsewhere(site):
     pages = sorted(site.rglob('*.html'))
     assert len(pages) > len(NOTEBOOKS) and site / 'reports/nw_ucla.html' in pages
     for path in pages:
-        page = Page(path)
+        page = page_of(path)
         for url in page.loads + fetched(page.css):
             if url.startswith(('data:', '#')):
                 continue
@@ -205,7 +209,7 @@ def test_links_lead_somewhere(site):
     for path in sorted(site.rglob('*.html')):
         if path.is_relative_to(site / 'reports'):
             continue  # those are as they were committed
-        for url in Page(path).links:
+        for url in page_of(path).links:
             parts = urlsplit(url)
             if not parts.scheme and parts.path:
                 assert (path.parent / unquote(parts.path)).is_file(), f'{path}: {url}'
@@ -231,7 +235,7 @@ OF_LISTS = (
 def page_rows(site, heads=OF_TABLES):
     "The rows of each table on the page of results that begins with such a column, by column."
     tables, head, wanted = [], None, False
-    for row in Page(site / 'results.html').rows:
+    for row in page_of(site / 'results.html').rows:
         if row[0] in OF_TABLES + OF_LISTS:
             head, wanted = row, row[0] in heads
             if wanted:
@@ -290,9 +294,9 @@ def plain_rows(name):
 
 
 def test_formulas_are_drawn_by_the_browser(site):
-    assert Page(site / 'networks.html').formulas == 2
+    assert page_of(site / 'networks.html').formulas == 2
     page = site / 'made/library/models/14_graph_conv.html'
-    assert Page(page).formulas > 10 and r'\mathrm' not in page.read_text(encoding='utf-8')
+    assert page_of(page).formulas > 10 and r'\mathrm' not in page.read_text(encoding='utf-8')
 
 
 def test_the_search_knows_functions_and_words(site):

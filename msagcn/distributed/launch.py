@@ -228,6 +228,17 @@ def deaths(lines) -> list[tuple[int, int, int]]:  # rank, exit code (negative: a
     return [tuple(map(int, found)) for found in told.findall(''.join(lines))]
 
 
+def _ended_torchrun(lines) -> str:
+    "That a signal has ended torchrun itself, as it says; empty if none did."
+    told = re.search(r'SignalException: Process (\d+) got signal: (\d+)', ''.join(lines))
+    if not told:
+        return ''
+    return (
+        f'torchrun (process {told[1]} on {platform.node()}) was ended by '
+        f'{signal.Signals(int(told[2])).name}; the same command goes on from the last checkpoint'
+    )
+
+
 def _failure(lines, otherwise: str) -> MsagcnError:
     "The error to raise for ranks that have failed."
     dead = deaths(lines)
@@ -240,6 +251,8 @@ def _failure(lines, otherwise: str) -> MsagcnError:
             )
     codes = {code for _, code, _ in dead} & {Busy.code, *CODES.values()}
     if not _own_words(lines):
+        if ended := _ended_torchrun(lines):
+            return MsagcnError(ended)
         sys.stderr.writelines(filter(is_noise(), lines))  # what was held back
     error = MsagcnError(cause(lines) or otherwise)
     error.code = codes.pop() if len(codes) == 1 else error.code
