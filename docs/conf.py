@@ -101,7 +101,8 @@ OTHERS = [
 ]
 
 LISTS = (
-    'recipes strangers small_sets precog finetune real_time chosen costs again leaked published'
+    'recipes strangers small_sets precog finetune validity real_time chosen costs again leaked '
+    'published'
 ).split()
 
 

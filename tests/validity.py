@@ -4,8 +4,8 @@
 
 The recordings of PRECOG 2016 in the box lose 40 % of their joints, each joint in spans of 8 to 24 frames,
 drawn by a fixed seed. They are prepared twice, with `validity: true` and without; joints are filled over
-time in both. MS-G3D by params/precog.yaml is tested on all twelve people in four folds. Written to
-reports/validity.csv: a row for each way and seed, and for whole recordings.
+time in both. MS-G3D by params/precog.yaml, and the nearest training clip, are tested on all twelve people
+in four folds: a row for each way and seed in reports/validity.csv. In the same FOLDER trainings go on.
 """
 
 import argparse
@@ -19,29 +19,29 @@ from conftest import ROOT, command, pairs
 from msagcn.data.precog import box_recordings, sequence_and_person
 
 LOST, SPAN = 0.4, (8, 25)
-WAYS = dict(whole=(0, ''), filled=(LOST, ''), told=(LOST, 'validity: true\n'))
-COLUMNS = 'way lost seed folds n top1 low high by_fold train_top1 processor torch'.split()
+WAYS = dict(filled='', told='validity: true\n')
+COLUMNS = 'way lost model seed folds n top1 low high by_fold train_top1 processor torch'.split()
 
 
-def without_some(x: np.ndarray, share: float, rng) -> np.ndarray:  # (T, 20, 3)
-    "Joints lost in spans of frames, NaN, until a share of each joint's frames is gone."
+def without_some(x: np.ndarray, rng) -> np.ndarray:  # (T, 20, 3)
+    "Joints lost in spans of frames, NaN, until `LOST` of each joint's frames are gone."
     x = x.copy()
     for v in range(x.shape[1]):
-        while np.isnan(x[:, v, 0]).mean() < share:
+        while np.isnan(x[:, v, 0]).mean() < LOST:
             long = min(int(rng.integers(*SPAN)), len(x) // 3)
             first = int(rng.integers(0, len(x) - long + 1))
             x[first : first + long, v] = np.nan
     return x
 
 
-def write_set(folder: Path, lost: float, line: str) -> Path:
+def write_set(folder: Path, line: str) -> Path:
     "All recordings with a table of people and a description; returns that."
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     rng, rows = np.random.default_rng(0), [('file', 'label', 'part', 'subject')]
     for name, x in sorted(box_recordings().items()):
         if x.any():
             label, person = sequence_and_person(name)
-            np.save(folder / f'{name}.npy', without_some(x, lost, rng))
+            np.save(folder / f'{name}.npy', without_some(x, rng))
             rows.append((f'{name}.npy', f'sequence {label}', 'train', person))
     with open(folder / 'clips.csv', 'w', newline='') as f:
         csv.writer(f).writerows(rows)
@@ -52,20 +52,19 @@ def write_set(folder: Path, lost: float, line: str) -> Path:
 
 def rows_of(way: str, seeds: str, folder: Path) -> list[dict]:
     "Train and test one way; its rows."
-    lost, line = WAYS[way]
     at = {f'{k}_dir': folder / k for k in ('data', 'runs', 'reports')}
-    source = write_set(folder / way, lost, line)
+    source = write_set(folder / way, WAYS[way])
     command('prepare', *pairs(benchmark=way, source=source, data_dir=at['data_dir']), cwd=ROOT)
     asked = pairs(benchmark=way, streams='joint', seeds=seeds, processes=1, **at)
     command('crossval', *asked, cwd=ROOT)
     with open(at['reports_dir'] / f'{way}.csv', newline='') as f:
-        return [row | dict(way=way, lost=lost) for row in csv.DictReader(f)]
+        return [row | dict(way=way, lost=LOST) for row in csv.DictReader(f)]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--seeds', default='1,2,3')
-    parser.add_argument('--out', type=Path, help='a folder that is kept, where trainings go on')
+    parser.add_argument('--out', type=Path, metavar='FOLDER', help='a folder that is kept')
     args = parser.parse_args()
     folder = args.out or Path(tempfile.mkdtemp())
     folder.mkdir(exist_ok=True)
