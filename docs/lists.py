@@ -140,8 +140,8 @@ def validity(root):
     return (
         f'Tried on PRECOG 2016 with {lost:.0%} of the joints lost in spans (`tests/validity.py`; MS-G3D, '
         f'joints, {n} clips in four folds, {seeds} seeds): {reached["filled"]} with the joints filled, '
-        f'{reached["told"]} with the channel as well; which joints are lost is chance there, and the network '
-        'learns by heart what says nothing of the class. So it is for data whose losses mean something.'
+        f'{reached["told"]} with the channel as well. Which joints are lost is chance there, so '
+        'the channel says nothing of the class.'
     )
 
 

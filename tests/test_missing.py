@@ -19,10 +19,12 @@ from msagcn.data.missing import AXES, Reading, fill
 from msagcn.data.own import read_custom
 from msagcn.data.own_clip import read_clip_file, read_coordinates, read_filled
 from msagcn.data.skeleton import COCO17, MEDIAPIPE33, NTU25, UCLA20, tree_skeleton
+from msagcn.experiments.parameters import PredictParameters
 from msagcn.experiments.predictor import read_one
 from msagcn.experiments.prepare import findings
 from msagcn.experiments.results import data_note
 from msagcn.experiments.weights import load_weights
+from msagcn.experiments.windows import Windows, follow
 from msagcn.feeds.feeds import FEEDS, batch, fed_store
 from msagcn.feeds.streams import store
 
@@ -473,6 +475,15 @@ def test_networks_may_be_told_which_joints_were_found(model, channels, tmp_path)
     assert network.shape[0] == len(channels) + 1
     for file in sorted((tmp_path / 'own/test').rglob('*.npy'))[::7]:
         assert np.array_equal(read_one(file, about), clips[file.stem])
+    windows = Windows(PredictParameters(weights=str(weights), windows=0.5, fps=30, device='cpu'))
+    frames = np.load(file).tolist()
+    lines = [json.dumps([None if j[0] != j[0] else j for j in frame]) for frame in frames]
+    live = list(follow(windows, lines))
+    # a file's last window ends with it; live that is not known
+    cut = [w for w in windows(file) if w.first % windows.step == 0]
+    assert [w.first for w in live] == [w.first for w in cut] != []
+    for a, b in zip(live, cut):
+        np.testing.assert_allclose(a.probabilities, b.probabilities, atol=1e-6)
     for out in ('w.json', 'w.html'):
         windows = pairs(windows=0.5, fps=30, out=tmp_path / out)
         assert main(['predict', str(file), '--weights', str(weights), *windows]) == 0

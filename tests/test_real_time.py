@@ -10,7 +10,9 @@ from real_time import STEP, WINDOW, measured
 sys.path.insert(0, str(ROOT / 'docs'))
 
 
-@pytest.mark.parametrize('name, compiled', [('MSA-GCN, small', True), ('MS-G3D, small', True)])
+@pytest.mark.parametrize(
+    'name, compiled', [('MSA-GCN, small', True), ('MS-G3D, small', True), ('MS-G3D, small', False)]
+)
 def test_frames_are_counted_and_delays_are_of_windows(tmp_path, name, compiled):
     row = measured(tmp_path, name, compiled, threads=1, people=2, seconds=3)
     assert row['windows'] == 1 + (3 - WINDOW) / STEP

@@ -13,7 +13,7 @@ import numpy as np
 from ..core import MsagcnError, reading
 from ..data.annotation import pre_normalise_3d
 from ..data.kinetics import read_video
-from ..data.missing import Reading, file_channels, fill, reading_from
+from ..data.missing import Reading, fill, reading_of
 from ..data.mmaction2 import normalised
 from ..data.ntu import clip_of
 from ..data.ntu_actors import denoise
@@ -133,8 +133,7 @@ def own_clip(path, about: dict) -> np.ndarray:  # (T, M, V, C)
     "A clip in one of the formats that own data come in."
     skeleton, M = skeleton_from(about['skeleton']), about['shape'][3]
     if about.get('reading'):
-        reading = reading_from(about['reading'])
-        channels = file_channels(about['channels'], reading)
+        reading, channels = reading_of(about)
         return read_clip_file(path, skeleton, channels, M, about['image'], reading)
     x = _read_published(path, about, skeleton)
     if about.get('pipeline') == 'msg3d':

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import MsagcnError, atomic_write
-from ..data.missing import file_channels, reading_from, with_nan
+from ..data.missing import reading_of, with_nan
 from ..data.own_clip import fill_clip, raw_coordinates
 from ..data.skeleton import skeleton_from
 from .parameters import PredictParameters
@@ -51,8 +51,7 @@ def preparation(about: dict, name) -> Callable[[np.ndarray], np.ndarray | None]:
             return x if x.any() else None
 
         return with_zeros
-    skeleton, reading = skeleton_from(about['skeleton']), reading_from(about['reading'])
-    channels = file_channels(about['channels'], reading)
+    skeleton, (reading, channels) = skeleton_from(about['skeleton']), reading_of(about)
 
     def prepared(x):
         x = with_nan(x, skeleton, channels, reading.missing, name)
@@ -68,11 +67,11 @@ def whole_clip(path, about: dict) -> np.ndarray:  # (T, people, V, C)
     if not about.get('reading'):
         return read_one(path, about)
     people = PEOPLE if about['bodies'] == 1 else about['bodies']
-    reading = reading_from(about['reading'])
+    reading, channels = reading_of(about)
     return raw_coordinates(
         path,
         skeleton_from(about['skeleton']),
-        file_channels(about['channels'], reading),
+        channels,
         people,
         reading,
         image=about['image'],
@@ -275,6 +274,8 @@ def follow(windows: Windows, lines: Iterable[str]) -> Iterable[Window]:
 
 def _as_they_come(windows: Windows, lines: Iterable[str]) -> Iterator[Window]:
     C, _, V, _ = windows.answer.model.shape
+    if (about := windows.answer.about).get('reading'):
+        C = len(reading_of(about)[1])  # in files, without validity
     frames = deque(maxlen=windows.length)
     for t, line in enumerate(lines, 1):
         frames.append(frame_from(line, t, V, C))

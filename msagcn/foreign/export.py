@@ -104,10 +104,11 @@ def _preparing(about: dict) -> str | None:
         return None
     units = '' if str(about.get('channels')).startswith('xyz') else _BOX[bool(about.get('image'))]
     filled = _FILLED[about['reading']['fill']]
+    told = '; the last channel is 1 where a joint was found, else 0'
     return (
         f'cut frames without anybody from both ends; {units}fill missing joints of a body between '
         f"its first and last frame {filled}, those never seen with the nearest joint's place; "
-        'absent bodies are zero'
+        f'absent bodies are zero{told if about["reading"].get("validity") else ""}'
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import write_text
-from ..data.missing import file_channels, reading_from, with_nan
+from ..data.missing import reading_of, with_nan
 from ..data.skeleton import Skeleton, skeleton_from
 from ..data.upright import find_up, upright
 from ..experiments.windows import Window, Windows, moments, segments
@@ -23,8 +23,7 @@ from .explorer_page import document, script
 def found_joints(x: np.ndarray, about: dict, name) -> np.ndarray:  # (T, people, V, dimensions)
     "The positions of a recording (T, people, V, C); NaN where a joint or a person was not found."
     if about.get('reading'):
-        reading = reading_from(about['reading'])
-        channels = file_channels(about['channels'], reading)
+        reading, channels = reading_of(about)
         x = with_nan(x, skeleton_from(about['skeleton']), channels, reading.missing, name)
     else:  # of known data sets, where who is absent is zero
         x = np.where((x != 0).any((2, 3), keepdims=True), x, np.nan)
