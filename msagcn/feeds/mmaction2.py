@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..core import MsagcnError, keyed_integers, keyed_uniform
 from ..data.skeleton import Skeleton
-from .streams import ClipStore, bone_matrix_on
+from .streams import ClipStore, bone_matrix_on, limbs_on
 
 # %% ../../nbs/feeds/13_mmaction2.ipynb #f24e519a
 @lru_cache(maxsize=None)
@@ -61,11 +61,6 @@ def uniform_frames_train(
     return torch.where(L < T, short, torch.where(L < 2 * T, middle, long)) % L
 
 # %% ../../nbs/feeds/13_mmaction2.ipynb #348a63d1
-@lru_cache(maxsize=16)
-def _limbs_on(skeleton, device):
-    return torch.tensor(skeleton.bones['default'], device=device).T
-
-
 def _bones(
     x: Tensor,  # (..., V, C) joints
     skeleton: Skeleton,
@@ -74,7 +69,7 @@ def _bones(
     "Bones of the default table; a score becomes the mean of both ends' scores."
     bones = bone_matrix_on(skeleton, 'default', x.device, x.dtype) @ x
     if channels == 'xys':
-        joint, other = _limbs_on(skeleton, x.device)
+        joint, other = limbs_on(skeleton, 'default', x.device)
         bones[..., joint, 2] = (x[..., joint, 2] + x[..., other, 2]) / 2
     return bones
 

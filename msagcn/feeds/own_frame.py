@@ -16,7 +16,7 @@ from torch import Tensor
 from ..core import MsagcnError, keyed_uniform
 from ..data.clips import Clips
 from ..data.skeleton import Skeleton, skeleton_from
-from .streams import STREAMS, ClipStore, as_stream, store
+from .streams import STREAMS, ClipStore, as_stream, limbs_on, store
 
 # %% ../../nbs/feeds/12_own_frame.ipynb #2cc69b42
 # name of the feed -> way of centring
@@ -187,7 +187,7 @@ def found_in_stream(
     "As a channel beside a stream: of a bone the mean of both ends, of a motion of both frames."
     table, motion = STREAMS[stream]
     if table:
-        joint, other = torch.tensor(skeleton.bones[table], device=found.device).T
+        joint, other = limbs_on(skeleton, table, found.device)
         ends = found[..., joint, :], found[..., other, :]
         found = found.index_copy(3, joint, (ends[0] + ends[1]) / 2)
     if motion:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STREAMS', 'ClipStore', 'store', 'even_frames', 'random_frames', 'rotate_xy', 'scale_to_unit', 'bone_matrix',
-           'bone_matrix_on', 'as_stream', 'moves', 'batch']
+           'bone_matrix_on', 'limbs_on', 'as_stream', 'moves', 'batch']
 
 # %% ../../nbs/feeds/11_streams.ipynb #151d6e37
 from dataclasses import dataclass
@@ -202,6 +202,13 @@ def bone_matrix_on(skeleton: Skeleton, table: str, device, dtype) -> Tensor:  # 
     "`bone_matrix` on a device, computed once."
     with torch.inference_mode(False):
         return bone_matrix(skeleton, table).to(device, dtype)
+
+
+@lru_cache(maxsize=64)
+def limbs_on(skeleton: Skeleton, table: str, device) -> Tensor:  # (2, bones)
+    "The joint and the other end of each bone of a table, on a device, computed once."
+    with torch.inference_mode(False):
+        return torch.tensor(skeleton.bones[table], device=device).T
 
 
 def as_stream(
