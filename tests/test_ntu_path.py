@@ -18,7 +18,6 @@ from msagcn.data.synthetic_ntu import ARCHIVES, names_of, write_raw_ntu
 ACTIONS = (3, 4, 6, 52)  # one with two people
 SMALL = dict(
     recipe='small',
-    width=40,
     frames=8,
     epochs=2,
     batch_size=8,
@@ -35,6 +34,7 @@ CASES = {
         replications=(1,),
         actions=ACTIONS,
         val='[5]',
+        network=dict(model='msagcn', width=40),
     ),
     'ntu120_xset': dict(
         setups=(18, 17),
@@ -43,6 +43,7 @@ CASES = {
         replications=(1,),
         actions=(*ACTIONS[:2], 66, 110),
         val='[3]',
+        network=dict(model='msg3d', width=12),
     ),
 }
 
@@ -56,7 +57,7 @@ def msagcn(*args):
 def test_from_archives_to_a_report(benchmark, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     case = dict(CASES[benchmark])
-    val = case.pop('val')
+    val, network = case.pop('val'), case.pop('network')
     names = names_of(**case)
     archives = write_raw_ntu(tmp_path / 'archives', names, 30, zipped=True)
     assert [a.name for a in archives] == [a for _, a in ARCHIVES[: 1 + (18 in case['setups'])]]
@@ -74,11 +75,17 @@ def test_from_archives_to_a_report(benchmark, tmp_path, capsys, monkeypatch):
         msagcn(
             'train',
             '--no-notebook',
-            *pairs(benchmark=benchmark, stream=stream, val_subjects=val, **SMALL, **at),
+            *pairs(benchmark=benchmark, stream=stream, val_subjects=val, **network, **SMALL, **at),
         )
     msagcn(
         'fuse',
-        *pairs(benchmark=benchmark, recipe='small', streams='[joint, bone]', reports_dir='reports'),
+        *pairs(
+            benchmark=benchmark,
+            model=network['model'],
+            recipe='small',
+            streams='[joint, bone]',
+            reports_dir='reports',
+        ),
     )
     msagcn('report', *pairs(benchmark=benchmark, recipe='small', **at))
     page = capsys.readouterr().out.split()[-1]

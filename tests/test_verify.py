@@ -21,9 +21,10 @@ SMALL = TINY | dict(epochs=2, test_every_epoch_from=1, lr=0.02)
 
 @pytest.fixture(scope='module')
 def trained(embedded, tmp_path_factory):
-    "A folder of reports with two small runs, one of them trained again on all data."
+    "A folder of reports with two small runs: of MS-G3D, and of MSA-GCN, trained again on all data."
     out = tmp_path_factory.mktemp('verify')
-    for more in (dict(recipe='plain', refit='false'), dict(recipe='refit', refit='true')):
+    msg3d = dict(model='msg3d', width=12)
+    for more in (dict(recipe='plain', refit='false') | msg3d, dict(recipe='refit', refit='true')):
         assert (
             main(
                 [
@@ -42,25 +43,25 @@ def reports(trained, tmp_path):
     return shutil.copytree(trained, tmp_path / 'reports')
 
 
-def verify(capfd, reports, embedded, run='msagcn-embedded-plain-joint-s1', **more):
+def verify(capfd, reports, embedded, run='msg3d-embedded-plain-joint-s1', **more):
     "Exit status, standard output and standard error of the command."
     capfd.readouterr()
     status = main(['verify', str(run), *pairs(data_dir=embedded, reports_dir=reports, **more)])
     return status, *capfd.readouterr()
 
 
-def change(reports, run='msagcn-embedded-plain-joint-s1', **values):
+def change(reports, run='msg3d-embedded-plain-joint-s1', **values):
     path = reports / f'runs/{run}/metrics.json'
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-@pytest.mark.parametrize('recipe, files', [('plain', 1), ('refit', 2)])
-def test_the_same_again(capfd, reports, embedded, recipe, files):
+@pytest.mark.parametrize('model, recipe, files', [('msg3d', 'plain', 1), ('msagcn', 'refit', 2)])
+def test_the_same_again(capfd, reports, embedded, model, recipe, files):
     before = sorted(p for p in reports.rglob('*'))
-    status, said, _ = verify(capfd, reports, embedded, f'msagcn-embedded-{recipe}-joint-s1')
+    status, said, _ = verify(capfd, reports, embedded, f'{model}-embedded-{recipe}-joint-s1')
     assert (
         status == 0
-        and said.startswith(f'msagcn-embedded-{recipe}-joint-s1: bit-equal\n')
+        and said.startswith(f'{model}-embedded-{recipe}-joint-s1: bit-equal\n')
         and 'apart' not in said
     )
     assert (
@@ -73,7 +74,7 @@ def test_the_same_again(capfd, reports, embedded, recipe, files):
 
 def test_its_first_steps_by_its_folder(capfd, reports, embedded):
     status, said, _ = verify(
-        capfd, reports, embedded, reports / 'runs/msagcn-embedded-plain-joint-s1', steps=3
+        capfd, reports, embedded, reports / 'runs/msg3d-embedded-plain-joint-s1', steps=3
     )
     assert (
         status == 0
@@ -103,7 +104,7 @@ def test_its_first_steps_by_its_folder(capfd, reports, embedded):
 
 def test_a_history_that_is_no_longer_written(capfd, reports, embedded):
     "Earlier versions trained twice for a run that holds nobody out."
-    run = reports / 'runs/msagcn-embedded-plain-joint-s1'
+    run = reports / 'runs/msg3d-embedded-plain-joint-s1'
     shutil.copy(run / 'history.csv', run / 'val_history.csv')
     status, said, _ = verify(capfd, reports, embedded)
     assert status == 0 and said.count('history.csv, 2 epochs') == 1
@@ -114,7 +115,7 @@ def test_another_parameter_is_another_run(capfd, reports, embedded):
     status, said, complaint = verify(capfd, reports, embedded)
     assert (
         status == 2
-        and said.startswith('msagcn-embedded-plain-joint-s1: different\n')
+        and said.startswith('msg3d-embedded-plain-joint-s1: different\n')
         and 'not reproduced' in complaint
     )
     assert re.search(r'test_scores.npz, 20 clips: apart by \d', said)
@@ -128,7 +129,7 @@ def test_the_ledger(capfd, reports, embedded, monkeypatch):
 
     It has the name of the run's folder; the table of results has the last.
     """
-    run, ledger = 'msagcn-embedded-plain-joint-s1', reports / 'verify.csv'
+    run, ledger = 'msg3d-embedded-plain-joint-s1', reports / 'verify.csv'
 
     def again():
         return result_table(reports, ['embedded']).set_index('recipe').again.to_dict()
@@ -190,7 +191,7 @@ def test_other_data_are_refused(capfd, reports, embedded, tmp_path):
     assert status == 2 and not said and len(complaint.strip().splitlines()) == 1
     hashes = re.findall(r'[0-9a-f]{12}', complaint)
     recorded = json.loads(
-        (reports / 'runs/msagcn-embedded-plain-joint-s1/metrics.json').read_text()
+        (reports / 'runs/msg3d-embedded-plain-joint-s1/metrics.json').read_text()
     )['data_hash']
     assert (
         len(hashes) == 2
@@ -203,7 +204,7 @@ def test_other_data_are_refused(capfd, reports, embedded, tmp_path):
 
 def test_small_differences_and_environments_are_reported(capfd, reports, embedded):
     "A record from elsewhere: sums that differ in the last place, another CPU, another version."
-    path = reports / 'runs/msagcn-embedded-plain-joint-s1/test_scores.npz'
+    path = reports / 'runs/msg3d-embedded-plain-joint-s1/test_scores.npz'
     s = load_scores(path)
     s.scores = (s.scores * np.float32(1 + 1e-6)).astype('f4')
     save_scores(path, s)
@@ -215,7 +216,7 @@ def test_small_differences_and_environments_are_reported(capfd, reports, embedde
     )
     status, said, _ = verify(capfd, reports, embedded)
     assert status == 0 and re.search(
-        r'^msagcn-embedded-plain-joint-s1: equal within \d\.\de-0[67]$', said, re.M
+        r'^msg3d-embedded-plain-joint-s1: equal within \d\.\de-0[67]$', said, re.M
     )
     assert (
         'torch 2.0.1 there' in said
@@ -225,7 +226,7 @@ def test_small_differences_and_environments_are_reported(capfd, reports, embedde
     )
 
 
-def elsewhere(reports, run='msagcn-embedded-plain-joint-s1'):
+def elsewhere(reports, run='msg3d-embedded-plain-joint-s1'):
     """A record from another kind of CPU, whose training went differently.
 
     Scores and later losses differ.
@@ -277,12 +278,12 @@ def test_on_another_cpu_only_comparable_values_are_compared(capfd, reports, embe
 
 
 def test_equal_on_another_cpu_claims_no_bits(capfd, reports, embedded):
-    m = json.loads((reports / 'runs/msagcn-embedded-plain-joint-s1/metrics.json').read_text())
+    m = json.loads((reports / 'runs/msg3d-embedded-plain-joint-s1/metrics.json').read_text())
     change(reports, machine=m['machine'] | dict(processor='another one'))
     status, said, _ = verify(capfd, reports, embedded)
     assert (
         status == 0
-        and said.startswith('msagcn-embedded-plain-joint-s1: equal, on another CPU\n')
+        and said.startswith('msg3d-embedded-plain-joint-s1: equal, on another CPU\n')
         and 'bit' not in said
     )
 
@@ -324,7 +325,7 @@ def test_threads_are_those_of_the_record(capfd, reports, embedded):
     import torch
 
     before = torch.get_num_threads()
-    m = json.loads((reports / 'runs/msagcn-embedded-plain-joint-s1/metrics.json').read_text())
+    m = json.loads((reports / 'runs/msg3d-embedded-plain-joint-s1/metrics.json').read_text())
     change(reports, machine=m['machine'] | dict(threads=before + 1))
     status, said, _ = verify(capfd, reports, embedded, steps=1)
     assert status == 0 and 'not as recorded: threads' not in said
@@ -333,7 +334,7 @@ def test_threads_are_those_of_the_record(capfd, reports, embedded):
 
 def test_names_that_are_no_run(capfd, reports, embedded):
     for run, says in (
-        ('msagcn-embedded-plain-joint-s2', 'did you mean msagcn-embedded-plain-joint-s1?'),
+        ('msg3d-embedded-plain-joint-s2', 'did you mean msg3d-embedded-plain-joint-s1?'),
         ('nothing', 'no recorded run'),
         ('', 'no recorded run'),
     ):
@@ -346,7 +347,7 @@ def test_names_that_are_no_run(capfd, reports, embedded):
         )
     change(reports, nproc=4)
     assert 'trained by 4 processes' in verify(capfd, reports, embedded)[2]
-    (reports / 'runs/msagcn-embedded-plain-joint-s1/metrics.json').write_text('{}')
+    (reports / 'runs/msg3d-embedded-plain-joint-s1/metrics.json').write_text('{}')
     assert 'benchmark: is missing' in verify(capfd, reports, embedded)[2]
 
 

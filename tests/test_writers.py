@@ -23,7 +23,7 @@ from msagcn.training.evaluate import load_scores
 from msagcn.training.steps import Steps
 from msagcn.training.tensors import load_tensors
 
-RUN = 'msagcn-embedded-smoke-joint-s1'
+RUN = 'msg3d-embedded-smoke-joint-s1'  # resume's runs are of MSA-GCN
 ONE = """
 import sys, time
 from msagcn.writers import hold
@@ -39,7 +39,12 @@ def command(root, data, **more):
     return [
         'train',
         '--no-notebook',
-        *pairs(**TINY | dict(refit='false', epochs=2, batch_size=4) | at | more),
+        *pairs(
+            **TINY
+            | dict(model='msg3d', width=12, refit='false', epochs=2, batch_size=4)
+            | at
+            | more
+        ),
     ]
 
 
