@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # %% auto #0
-__all__ = ['BOX', 'MsagcnError', 'one_line', 'reading', 'atomic_write', 'write_text', 'write_json', 'read_json', 'check_keys',
-           'content_hash', 'keyed_bits', 'keyed_uniform', 'keyed_integers', 'seeded_generator', 'seeded', 'pick_device',
-           'machine', 'arithmetic', 'in_notebook', 'Progress']
+__all__ = ['BOX', 'MsagcnError', 'one_line', 'reading', 'atomic_write', 'write_text', 'write_json',
+           'read_json', 'check_keys', 'content_hash', 'keyed_bits', 'keyed_uniform',
+           'keyed_integers', 'seeded_generator', 'seeded', 'pick_device', 'machine', 'arithmetic',
+           'in_notebook', 'Progress']
 
 # %% ../nbs/00_core.ipynb #66b41ab1
 BOX = Path(msagcn.__file__).with_name('data_box')  # data and weights that come with the package

@@ -1,6 +1,5 @@
 """Code passes ruff with the project's own configuration: no faults, no long lines, one format."""
 
-import re
 import sys
 
 import pytest
@@ -23,15 +22,6 @@ def test_ruff_finds_nothing(folder):
 @pytest.mark.parametrize('folder', FOLDERS[1:])  # modules are the notebooks' cells
 def test_code_is_formatted(folder):
     ruff('format', '--check', '--no-cache', '--config', 'pyproject.toml', folder)
-
-
-def test_long_lines_of_modules_are_nbdev_s_own():
-    "Only the list of names that nbdev writes may be wider than 110."
-    for path in (ROOT / 'msagcn').rglob('*.py'):
-        if path.name == '_modidx.py':
-            continue
-        code = re.sub(r'^__all__ = \[.*?\]$', '', path.read_text(), flags=re.M | re.S)
-        assert all(len(line) <= 110 for line in code.splitlines()), path
 
 
 def test_undefined_names_are_found_in_the_notebooks_too():

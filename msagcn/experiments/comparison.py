@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['TOLERANCE', 'COARSE', 'CHANCE', 'EARLY', 'Compared', 'apart', 'verdict', 'by_chance', 'Elsewhere',
-           'verdict_elsewhere', 'from_hex', 'compare_losses', 'compare_history', 'compare_scores', 'in_words']
+           'verdict_elsewhere', 'from_hex', 'compare_losses', 'compare_history', 'compare_scores',
+           'in_words']
 
 # %% ../../nbs/experiments/23_comparison.ipynb #82d5759d
 import io
