@@ -223,6 +223,37 @@ def chosen(root):
     return to_markdown(pd.DataFrame(rows))
 
 
+REPLACED = (
+    ('stage attention', 'uniform'),
+    ('stage attention', 'mean'),
+    ('frame attention', 'mean'),
+    ('channel gate', 'mean'),
+    ('frame gate', 'mean'),
+    ('nearest joints', 'mean'),
+    ('context', 'mean'),
+)
+
+
+def worth(root):
+    "The points of top-1 that each network loses with a part replaced in all blocks."
+    rows = []
+    t = pd.read_csv(root / 'reports/facts/worth.csv', keep_default_na=False)
+    for _, own in t.groupby('run', sort=False):
+        trained = own[own.part == 'as trained'].iloc[0]
+        replaced = own[own.blocks == 'all'].set_index(['part', 'instead']).top1.astype(float)
+        lost = (float(trained.top1) - replaced).map('{:.1f}'.format).to_dict()
+        rows.append(
+            {
+                'topology': trained.topology,
+                'width': str(trained.width),
+                'stream': trained.stream,
+                'as trained': trained.top1,
+                **{f'{part}: {by}': lost.get((part, by), '–') for part, by in REPLACED},
+            }
+        )
+    return to_markdown(pd.DataFrame(rows))
+
+
 def costs(root):
     "What a run of each recipe on NW-UCLA cost."
     rows = []

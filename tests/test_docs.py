@@ -225,6 +225,7 @@ OF_TABLES = 'model', 'models', 'benchmark', 'set', 'table'
 OF_LISTS = (
     'recipe',
     'network',
+    'topology',
     'action',
     'a run of',
     'verdict',
@@ -268,8 +269,8 @@ def test_the_tables_are_those_in_reports(site):
 
 
 def test_the_lists_are_computed_from_reports(site):
-    "Recipes, PRECOG's rows, all copied clips, costs, verdicts, and every published figure."
-    recipes, precog, copied, costs, again, published = page_rows(site, OF_LISTS)
+    "Recipes, PRECOG's rows, worth, all copied clips, costs, verdicts, and every published figure."
+    recipes, precog, worth, copied, costs, again, published = page_rows(site, OF_LISTS)
     results = [r for r in plain_rows('results.csv') if r['benchmark'] == 'nw_ucla' and r['top1']]
     assert sum(int(r['in all']) for r in recipes) == len(results) and len(costs) == len(recipes)
     top1 = {(r['model'], r['streams'], r['seed']): r['top1'] for r in plain_rows('precog.csv')}
@@ -279,6 +280,8 @@ def test_the_lists_are_computed_from_reports(site):
         'joint bone',
     }
     assert {r['top-1 of 70 clips'] for r in precog} <= set(top1.values())
+    trained = [r for r in plain_rows('facts/worth.csv') if r['part'] == 'as trained']
+    assert [r['as trained'] for r in worth] == [r['top1'] for r in trained]
     note = next((ROOT / 'reports/data').glob('nw_ucla-*.json'))
     names = {f'{r["action"]}_{n}_v03' for r in copied for n in r['person and take'].split()}
     assert names == set(json.loads(note.read_text())['leaked']) and len(names) == 95
