@@ -247,8 +247,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('paths', nargs='*', type=Path)
     parser.add_argument('--write', action='store_true', help='keep what the cells show')
-    # three on two cores, as some notebooks wait for a compiler or another process
-    parser.add_argument('-n', type=int, default=3, help='processes')
+    parser.add_argument('-n', type=int, default=2, help='processes')
     args = parser.parse_args()
     os.environ['IN_TEST'] = '1'  # as nbdev-test says it
     paths = [p.resolve() for p in args.paths] or library()

@@ -128,7 +128,7 @@ def test_from_recipes_to_an_explorer(msagcn):
     msagcn('train', '-f', 'demo', '--no-notebook', *pairs(**short))
     # under the command's own name for what it does by default, so that the others find it
     for stream in ('joint', 'bone'):
-        msagcn('train', '--no-notebook', *pairs(**TINY | dict(stream=stream, refit='false')))
+        msagcn('train', '--no-notebook', *pairs(**TINY | dict(stream=stream)))
     fused = msagcn('fuse').stdout
     assert 'msagcn-embedded-smoke-bone-s1' in fused and 'held-out' in fused
     assert max(map(len, fused.splitlines())) <= 100
