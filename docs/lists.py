@@ -235,13 +235,14 @@ REPLACED = (
 
 
 def worth(root):
-    "The points of top-1 that each network loses with a part replaced in all blocks."
+    "The points of top-1 that each network loses with a part replaced in all blocks; * where p < 0.05."
     rows = []
     t = pd.read_csv(root / 'reports/facts/worth.csv', keep_default_na=False)
     for _, own in t.groupby('run', sort=False):
         trained = own[own.part == 'as trained'].iloc[0]
-        replaced = own[own.blocks == 'all'].set_index(['part', 'instead']).top1.astype(float)
-        lost = (float(trained.top1) - replaced).map('{:.1f}'.format).to_dict()
+        replaced = own[own.blocks == 'all'].set_index(['part', 'instead'])
+        lost = (float(trained.top1) - replaced.top1.astype(float)).map('{:.1f}'.format)
+        lost = lost.where(replaced.p.astype(float) >= 0.05, lost + ' *').to_dict()
         rows.append(
             {
                 'topology': trained.topology,

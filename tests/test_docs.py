@@ -282,6 +282,15 @@ def test_the_lists_are_computed_from_reports(site):
     assert {r['top-1 of 70 clips'] for r in precog} <= set(top1.values())
     trained = [r for r in plain_rows('facts/worth.csv') if r['part'] == 'as trained']
     assert [r['as trained'] for r in worth] == [r['top1'] for r in trained]
+    uniform = {
+        r['run']: r
+        for r in plain_rows('facts/worth.csv')
+        if r['blocks'] == 'all' and r['instead'] == 'uniform' and r['part'] == 'stage attention'
+    }
+    for shown, kept in zip(worth, trained):
+        r = uniform[kept['run']]
+        lost = f'{float(kept["top1"]) - float(r["top1"]):.1f}' + ' *' * (float(r['p']) < 0.05)
+        assert shown['stage attention: uniform'] == lost
     note = next((ROOT / 'reports/data').glob('nw_ucla-*.json'))
     names = {f'{r["action"]}_{n}_v03' for r in copied for n in r['person and take'].split()}
     assert names == set(json.loads(note.read_text())['leaked']) and len(names) == 95
