@@ -238,7 +238,7 @@ def worth(root):
     "The points of top-1 that each network loses with a part replaced in all blocks; * where p < 0.05."
     rows = []
     t = pd.read_csv(root / 'reports/facts/worth.csv', keep_default_na=False)
-    for _, own in t.groupby('run', sort=False):
+    for _, own in t.groupby(['run', 'on'], sort=False):
         trained = own[own.part == 'as trained'].iloc[0]
         replaced = own[own.blocks == 'all'].set_index(['part', 'instead'])
         lost = (float(trained.top1) - replaced.top1.astype(float)).map('{:.1f}'.format)
@@ -248,6 +248,7 @@ def worth(root):
                 'topology': trained.topology,
                 'width': str(trained.width),
                 'stream': trained.stream,
+                'clips': trained.on or 'test part',
                 'as trained': trained.top1,
                 **{f'{part}: {by}': lost.get((part, by), '–') for part, by in REPLACED},
             }

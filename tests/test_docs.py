@@ -283,12 +283,13 @@ def test_the_lists_are_computed_from_reports(site):
     trained = [r for r in plain_rows('facts/worth.csv') if r['part'] == 'as trained']
     assert [r['as trained'] for r in worth] == [r['top1'] for r in trained]
     uniform = {
-        r['run']: r
+        (r['run'], r['on']): r
         for r in plain_rows('facts/worth.csv')
         if r['blocks'] == 'all' and r['instead'] == 'uniform' and r['part'] == 'stage attention'
     }
     for shown, kept in zip(worth, trained):
-        r = uniform[kept['run']]
+        r = uniform[kept['run'], kept['on']]
+        assert shown['clips'] == (kept['on'] or 'test part')
         lost = f'{float(kept["top1"]) - float(r["top1"]):.1f}' + ' *' * (float(r['p']) < 0.05)
         assert shown['stage attention: uniform'] == lost
     note = next((ROOT / 'reports/data').glob('nw_ucla-*.json'))

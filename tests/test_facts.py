@@ -407,6 +407,13 @@ def test_the_command_writes_the_worth_of_each_part(trained, embedded, capsys):
         entropies = [float(r['entropy']) for r in per_block if r['entropy']]  # none of zeros
         assert len(per_block) == 60 and all(0 <= e <= 100.01 for e in entropies)
         assert len(entropies) > 50
+    assert main(['facts', runs[0], '-p', 'held_out', 'true', *where]) == 0
+    with open(trained / 'reports/facts/worth.csv', encoding='utf-8') as f:
+        held_out = [r for r in csv.DictReader(f) if r['on'] == 'held out']
+    metrics = json.loads((trained / f'reports/runs/{runs[0]}/metrics.json').read_text())
+    first = next(r for r in held_out if r['part'] == 'as trained')
+    assert float(first['top1']) == pytest.approx(metrics['val_top1'], abs=0.006)
+    assert len(held_out) == len([r for r in rows if r['run'] == runs[0]])
     capsys.readouterr()
     assert main(['facts', run_id('msg3d', 1), *where]) == 2
     assert 'MSG3D has no part that depends on the clip' in capsys.readouterr().err

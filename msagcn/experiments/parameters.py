@@ -109,7 +109,8 @@ class EvaluateParameters(Parameters):
     )
     feed: Literal['', *FEEDS] = ''
     test_clips: Annotated[int, Field(ge=1, le=1000)] = Field(
-        1, description='averaged (feed mmaction2)'
+        1,
+        description='averaged: other frames (feed mmaction2) or directions (feed nw_ucla)',
     )
     nproc: Annotated[int, Field(ge=1, le=1024)] = Field(
         1, description='processes that share the clips'
@@ -238,6 +239,9 @@ class FactsParameters(Parameters):
     blocks: bool = Field(
         False, description='replace each part in each block alone, too: eleven times the work'
     )
+    held_out: bool = Field(
+        False, description='on the training clips that were held out, not on the test part'
+    )
     data_dir: str = Field('data', description='prepared data')
     runs_dir: str = Field('runs', description='weights and checkpoints')
     reports_dir: str = Field('reports', description='recorded results')
@@ -308,7 +312,9 @@ class PredictParameters(UseParameters):
         description=_CHECKPOINTS,
     )
     test_clips: Annotated[int, Field(ge=1, le=1000)] | None = Field(
-        None, description='averaged (feed mmaction2); None: as the weights say, else 1'
+        None,
+        description='averaged: other frames (feed mmaction2) or directions (feed nw_ucla); '
+        'None: as the weights say, else 1',
     )
     k: Count = Field(5, description='how many classes')
     windows: Seconds | None = Field(

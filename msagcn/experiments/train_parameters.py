@@ -97,7 +97,9 @@ class TrainParameters(Parameters):
     )
     frames: Annotated[int, Field(ge=4, le=300)] = Field(_USUAL.frames, description='T, of a clip')
     test_clips: Annotated[int, Field(ge=1, le=1000)] = Field(
-        1, description='averaged in the final test (feed mmaction2)'
+        1,
+        description='averaged in the final test: other frames (feed mmaction2) or directions '
+        '(feed nw_ucla)',
     )
     epochs: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
         _USUAL.epochs,

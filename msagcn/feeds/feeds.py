@@ -88,9 +88,11 @@ def batch(
     T: int,  # frames wanted
     stream: str = 'joint',
     augment: tuple | None = None,  # (seed, pass) in training; None: as for testing
-    part: tuple[int, int] = (0, 1),  # which of how many test clips; only `mmaction2` cuts several
+    part: tuple[int, int] = (0, 1),  # which of how many test clips, of `mmaction2` and `nw_ucla`
 ) -> Tensor:  # (N, C, T, V, M) float32
     "Network input for some clips, by the store's feed."
     if s.feed == 'mmaction2':
         return mmaction_batch(s, clips, T, stream, augment, *part)
+    if s.feed == 'nw_ucla':
+        return turned_batch(s, clips, T, stream, augment, part)
     return FEEDS[s.feed](s, clips, T, stream, augment)

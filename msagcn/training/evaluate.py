@@ -30,7 +30,7 @@ def predict(
     T: int,
     stream: str,
     batch_size: int = 64,
-    test_clips: int = 1,  # samples of T frames from each clip
+    test_clips: int = 1,  # inputs from each clip: other frames or, rotated, other directions
 ) -> np.ndarray:  # (n, classes) float32
     """Logits of a model in eval mode, without augmentation; the same for any number of processes.
 
