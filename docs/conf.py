@@ -101,7 +101,7 @@ OTHERS = [
 ]
 
 LISTS = (
-    'recipes strangers small_sets precog finetune validity real_time chosen worth costs again leaked '
+    'recipes strangers small_sets precog finetune validity real_time chosen tried worth costs again leaked '
     'published'
 ).split()
 

@@ -1,12 +1,15 @@
 """Tables on the site that are made from `params/` and `reports/`."""
 
 import json
+import re
 
 import pandas as pd
 
 from msagcn.experiments.reading import read_yaml
 from msagcn.experiments.results import results
 from msagcn.report.table_forms import to_markdown
+from msagcn.training.evaluate import load_scores
+from msagcn.training.statistics import mcnemar
 
 NAMES = {'msagcn': 'MSA-GCN', 'msg3d': 'MS-G3D', '1-NN': 'nearest training clip'}
 
@@ -223,6 +226,49 @@ def chosen(root):
     return to_markdown(pd.DataFrame(rows))
 
 
+# variants of the grids of choice that differ in one thing from another one than `full`
+BESIDE = dict(views80='full80', scaled_views='scaled', figure_views='figure')
+
+
+def tried(root):
+    "What held-out clips of NW-UCLA say of each variant: beside the one without it, if that was trained."
+    t = pd.read_csv(root / 'reports/selection.csv', dtype=str, keep_default_na=False)
+    t = t[(t.benchmark == 'nw_ucla') & t.recipe.str.startswith('choice/')]
+    rows = []
+    for r in t.sort_values(['model', 'recipe']).itertuples():
+        variant = r.recipe.removeprefix('choice/').rsplit('_', 1)[0]
+        other = BESIDE.get(variant, 'full')
+        folder = root / 'reports/runs'
+        without = folder / r.run_id.replace(f'-{variant}_', f'-{other}_')
+        row = {
+            'variant': f'`{variant}`',
+            'network': NAMES[r.model],
+            'passes': r.epochs,
+            'held out': held_out(r.recipe),
+            'top-1': r.val_top1,
+        }
+        if variant != other and without.exists():
+            with_it, beside = correct(folder / r.run_id), correct(without)
+            row |= {
+                'beside': f'`{other}`',
+                'gain': f'{100 * (with_it.mean() - beside.mean()):+.1f}',
+                'p': f'{mcnemar(beside, with_it)[2]:.2g}',
+            }
+        rows.append(row)
+    return to_markdown(pd.DataFrame(rows).fillna('–'))
+
+
+def held_out(name):
+    "Who is held out by the name of a recipe or a run of these grids: `camera 2`."
+    return ' '.join(re.search(r'_(person|camera)(\d+)', name).groups())
+
+
+def correct(folder):
+    "Which held-out clips a run classifies correctly, in the order of their names."
+    s = load_scores(folder / 'val_scores.npz')
+    return (s.scores.argmax(1) == s.labels)[sorted(range(len(s.names)), key=s.names.__getitem__)]
+
+
 REPLACED = (
     ('stage attention', 'uniform'),
     ('stage attention', 'mean'),
@@ -238,7 +284,7 @@ def worth(root):
     "The points of top-1 that each network loses with a part replaced in all blocks; * where p < 0.05."
     rows = []
     t = pd.read_csv(root / 'reports/facts/worth.csv', keep_default_na=False)
-    for _, own in t.groupby(['run', 'on'], sort=False):
+    for (run, on), own in t.groupby(['run', 'on'], sort=False):
         trained = own[own.part == 'as trained'].iloc[0]
         replaced = own[own.blocks == 'all'].set_index(['part', 'instead'])
         lost = (float(trained.top1) - replaced.top1.astype(float)).map('{:.1f}'.format)
@@ -248,7 +294,7 @@ def worth(root):
                 'topology': trained.topology,
                 'width': str(trained.width),
                 'stream': trained.stream,
-                'clips': trained.on or 'test part',
+                'clips': f'held out, {held_out(run)}' if on else 'test part',
                 'as trained': trained.top1,
                 **{f'{part}: {by}': lost.get((part, by), '–') for part, by in REPLACED},
             }

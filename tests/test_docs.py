@@ -224,6 +224,7 @@ def csv_rows(name):
 OF_TABLES = 'model', 'models', 'benchmark', 'set', 'table'
 OF_LISTS = (
     'recipe',
+    'variant',
     'network',
     'topology',
     'action',
@@ -269,10 +270,20 @@ def test_the_tables_are_those_in_reports(site):
 
 
 def test_the_lists_are_computed_from_reports(site):
-    "Recipes, PRECOG's rows, worth, all copied clips, costs, verdicts, and every published figure."
-    recipes, precog, worth, copied, costs, again, published = page_rows(site, OF_LISTS)
+    "Recipes, what held-out clips said, PRECOG's rows, worth, all copied clips, and what follows."
+    recipes, tried, precog, worth, copied, costs, again, published = page_rows(site, OF_LISTS)
     results = [r for r in plain_rows('results.csv') if r['benchmark'] == 'nw_ucla' and r['top1']]
     assert sum(int(r['in all']) for r in recipes) == len(results) and len(costs) == len(recipes)
+    choice = [r for r in plain_rows('selection.csv') if r['recipe'].startswith('choice/')]
+    choice = [r for r in choice if r['benchmark'] == 'nw_ucla']
+    assert sorted(r['top-1'] for r in tried) == sorted(r['val_top1'] for r in choice)
+    by_name = {(r['network'], r['variant'], r['held out']): float(r['top-1']) for r in tried}
+    compared = [r for r in tried if r['beside'] != '–']
+    assert len(compared) >= 6 and any(float(r['gain']) > 0 for r in compared)
+    for r in compared:
+        other = by_name[r['network'], r['beside'], r['held out']]
+        assert float(r['gain']) == pytest.approx(float(r['top-1']) - other, abs=0.06)
+        assert 0 < float(r['p']) <= 1
     top1 = {(r['model'], r['streams'], r['seed']): r['top1'] for r in plain_rows('precog.csv')}
     assert len(precog) == len({k[:2] for k in top1}) and {r['streams'] for r in precog} >= {
         'joint',
@@ -289,7 +300,7 @@ def test_the_lists_are_computed_from_reports(site):
     }
     for shown, kept in zip(worth, trained):
         r = uniform[kept['run'], kept['on']]
-        assert shown['clips'] == (kept['on'] or 'test part')
+        assert shown['clips'].startswith(kept['on'] or 'test part')
         lost = f'{float(kept["top1"]) - float(r["top1"]):.1f}' + ' *' * (float(r['p']) < 0.05)
         assert shown['stage attention: uniform'] == lost
     note = next((ROOT / 'reports/data').glob('nw_ucla-*.json'))

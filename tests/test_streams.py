@@ -4,6 +4,7 @@ Also the leak between its parts, and what augmentation depends on.
 """
 
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -169,8 +170,6 @@ def test_clips_much_shorter_than_the_input_get_valid_frames_and_others_are_uncha
 
 
 def test_a_feed_for_three_coordinates_refuses_others(kept):
-    from dataclasses import replace
-
     from msagcn.core import MsagcnError
 
     for channels in ('xy', 'xys'):
@@ -197,3 +196,28 @@ def test_augmentation_is_a_function_of_seed_pass_and_clip_alone(kept):
     mixed = batch(kept, clips[[0, 0, 0]], 52, 'bone', (5, torch.tensor([8, 9, 8])))
     assert torch.equal(mixed[0], mixed[2]) and not torch.equal(mixed[0], mixed[1])
     assert not torch.equal(one(3), one(3, seed=6)) and not torch.equal(one(3), one(3, when=9))
+
+
+def test_several_directions_of_a_test_clip_are_averaged(embedded):
+    "Each as a camera beside would see it, by hand; and a clip has in the set the scores it has alone."
+    from msagcn.data.clips import load_clips
+    from msagcn.feeds.feeds import fed_store
+    from msagcn.training.evaluate import predict
+
+    clips = load_clips(embedded / 'embedded')
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 20, 10))
+
+    def moved(degrees):
+        y = np.deg2rad(degrees)
+        beside = [[np.cos(y), 0, -np.sin(y)], [0, 1, 0], [np.sin(y), 0, np.cos(y)]]
+        frames = (clips.frames @ np.array(beside)).astype(np.float32)
+        return fed_store(replace(clips, frames=frames))
+
+    few = [0, 7, 23]
+    seen = [predict(model, moved(d), few, 8, 'bone') for d in (0, -15, 15, -30, 30)]
+    mean = torch.tensor(np.stack(seen)).softmax(2).mean(0).log().numpy()
+    together = predict(model, fed_store(clips), few, 8, 'bone', test_clips=5)
+    np.testing.assert_allclose(together, mean, atol=1e-5)
+    assert np.abs(together - torch.tensor(seen[0]).log_softmax(1).numpy()).max() > 1e-3
+    alone = predict(model, fed_store(clips), few[2:], 8, 'bone', test_clips=5)
+    np.testing.assert_allclose(alone, together[2:], atol=1e-6)
