@@ -298,9 +298,13 @@ class _Parts(NamedTuple):
 
 
 def _parts(clips: Clips, run: TrainParameters, held_out: bool, weights) -> _Parts:
-    "`MsagcnError` naming the weights if they were fitted to all training clips."
+    "`MsagcnError` if the set has no test clips, or the weights were fitted to all training clips."
     if not held_out:
         parts = split(clips)
+        if not len(parts['test']):
+            raise MsagcnError(
+                f'{clips.benchmark}: has no test clips; -p held_out true takes held-out ones'
+            )
         return _Parts(parts['test'], parts['clean'], parts['train'])
     parts = split(clips, run.val_subjects, run.val_views)
     if run.refit or not len(parts['val']):
