@@ -251,8 +251,7 @@ def batch(
 ) -> Tensor:  # (N, C, T, V, M) float32
     """Network input for some clips, as the release feeds NW-UCLA.
 
-    Without `augment` frames are at equal distances, and clips are rotated about y by `view_degrees`,
-    a single test clip not at all.
+    Without `augment` frames are at equal distances, and only several test clips are rotated.
     """
     if s.channels != 'xyz':
         raise MsagcnError(f'feed: nw_ucla wants channels xyz, not {s.channels}')
@@ -268,8 +267,7 @@ def batch(
     x = x.view(N, -1, C).mT  # (N, C, L·M·V)
     if augment is None:
         frames = even_frames(lengths, T, longest)
-        if degrees := view_degrees(part[1])[part[0]]:
-            x = rotate_xy(x.new_tensor([[0, degrees]]).expand(N, 2)).mT.bmm(x)
+        x = _seen_from(x, view_degrees(part[1])[part[0]])
     else:
         seed, passes = augment[0], torch.as_tensor(augment[1], device=s.device).expand(len(clips))
         x = rotate_xy(_random_degrees(seed, passes, clips).to(x.dtype)).mT.bmm(x)
@@ -294,6 +292,12 @@ def _whole_clips(s: ClipStore, clips, longest: int) -> Tensor:  # (N, longest, M
     "Whole clips, the last frame repeated."
     every = torch.arange(longest, device=s.device)
     return s.at(s.starts[clips][:, None] + torch.minimum(every, s.lengths[clips][:, None] - 1))
+
+
+def _seen_from(x: Tensor, degrees: float) -> Tensor:  # (N, C, any number) coordinates
+    "Clips rotated about y; by nothing they stay as they are."
+    about = x.new_tensor([[0, degrees]]).expand(len(x), 2)
+    return rotate_xy(about).mT.bmm(x) if degrees else x
 
 
 def _random_degrees(seed, passes, clips) -> Tensor:  # (N, 2)

@@ -290,11 +290,11 @@ def _named(blocks: list[int]) -> str:
 
 
 class _Parts(NamedTuple):
-    "Indices of clips: to classify, those of them that are clean, and those to take means over."
+    "Which clips to classify, and which to take means over."
 
-    asked: np.ndarray
-    clean: np.ndarray
-    fitted: np.ndarray
+    asked: np.ndarray  # indices
+    clean: np.ndarray  # bool, of those asked
+    fitted: np.ndarray  # indices
 
 
 def _parts(clips: Clips, run: TrainParameters, held_out: bool, weights) -> _Parts:
@@ -305,11 +305,24 @@ def _parts(clips: Clips, run: TrainParameters, held_out: bool, weights) -> _Part
             raise MsagcnError(
                 f'{clips.benchmark}: has no test clips; -p held_out true takes held-out ones'
             )
-        return _Parts(parts['test'], parts['clean'], parts['train'])
+        clean = np.isin(parts['test'], parts['clean'])
+        return _Parts(parts['test'], clean, parts['train'])
     parts = split(clips, run.val_subjects, run.val_views)
     if run.refit or not len(parts['val']):
         raise MsagcnError(f'{weights}: no clips were held out from its training')
-    return _Parts(parts['val'], parts['val'][:0], parts['fit'])
+    return _Parts(parts['val'], np.zeros(len(parts['val']), bool), parts['fit'])
+
+
+def _head(name: str, weights, clips: Clips, run: TrainParameters, held_out: bool) -> dict:
+    "What all rows of one network have in common."
+    return dict(
+        run=name,
+        on=HELD_OUT if held_out else '',
+        benchmark=clips.benchmark,
+        stream=run.stream,
+        topology=run.topology,
+        of=content_hash(Path(weights).read_bytes(), clips.data_hash)[:12],
+    )
 
 
 def find_worth(
@@ -324,18 +337,8 @@ def find_worth(
     model, run = opened(weights, clips)
     if not isinstance(model, MSAGCN):
         raise MsagcnError(f'{weights}: {type(model).__name__} has no part that depends on the clip')
-    of = content_hash(Path(weights).read_bytes(), clips.data_hash)[:12]
-    head = dict(
-        run=name,
-        on=HELD_OUT if held_out else '',
-        benchmark=clips.benchmark,
-        stream=run.stream,
-        topology=run.topology,
-        width=model.width,
-        of=of,
-    )
-    table, parts = _Table(path, head), _parts(clips, run, held_out, weights)
-    asked, clean = parts.asked, np.isin(parts.asked, parts.clean)
+    asked, clean, fitted = _parts(clips, run, held_out, weights)
+    table = _Table(path, _head(name, weights, clips, run, held_out) | dict(width=model.width))
     s = fed_store(clips, next(model.parameters()).device, run.feed)
     logits, seen = watched(model, s, asked, run)
     untouched = logits.argmax(1) == clips.labels[asked]
@@ -347,7 +350,7 @@ def find_worth(
     with Progress(len(todo), name) as bar:
         for blocks, part, instead in todo:
             if instead == 'mean' and not means:
-                _, of_training = watched(model, s, parts.fitted, run)
+                _, of_training = watched(model, s, fitted, run)
                 means = [{n: seen.mean for n, seen in block.items()} for block in of_training]
             with without(model, blocks, part, instead, means):
                 logits = predict(model, s, asked, run.frames, run.stream)
