@@ -142,11 +142,12 @@ def content_hash(
 ) -> str:
     "SHA-256 of the parts, in hexadecimal."
     import numpy as np
-    from torch import Tensor
 
     h = hashlib.sha256()
     for part in parts:
-        if isinstance(part, Tensor):
+        if hasattr(
+            part, 'detach'
+        ):  # a tensor; PyTorch, which takes seconds to import, is not asked
             part = part.detach().cpu().contiguous().numpy()
         if isinstance(part, np.ndarray):
             h.update(f'{part.dtype.str}{part.shape}'.encode())

@@ -48,6 +48,9 @@ class BenchPrepareParameters(Parameters):
     reports_dir: str = 'reports'
 
 # %% ../../nbs/bench/22_preparation.ipynb #30fe5dec
+_OF_SETUP = 3 * 40 * 2 * 60  # names: cameras, performers, replications, actions
+
+
 def raw_set(
     folder,
     files: int,
@@ -56,9 +59,12 @@ def raw_set(
     source: str = 'zip',  # or 'folder'
 ) -> list[Path]:  # the archives, or folders
     "Write `files` made-up raw files, numbered as in NTU RGB+D 60, into an emptied folder."
-    names = names_of(range(1, 18), (1, 2, 3), range(1, 41), (1, 2), range(1, 61))
-    if files > len(names):
-        raise MsagcnError(f'files: {files} are more than the {len(names)} names of NTU RGB+D 60')
+    if files > 17 * _OF_SETUP:
+        raise MsagcnError(
+            f'files: {files} are more than the {17 * _OF_SETUP} names of NTU RGB+D 60'
+        )
+    setups = range(1, 2 + (files - 1) // _OF_SETUP)
+    names = names_of(setups, (1, 2, 3), range(1, 41), (1, 2), range(1, 61))
     shutil.rmtree(folder, ignore_errors=True)
     return write_raw_ntu(
         folder, names[:files], frames, zipped=source == 'zip', distinct=min(distinct, files)

@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,8 @@ except ImportError:
 """
 _MEMORY = 2 << 30  # bytes for Python and its packages; a file has twenty times its size besides
 _SECONDS = 15
+_KEPT = 64 << 20  # bytes of what files have said
+_known: dict[tuple, dict[str, np.ndarray] | str] = {}  # the latest last
 
 
 def read_apart(
@@ -40,13 +41,26 @@ def read_apart(
 ) -> dict[str, np.ndarray]:
     "The arrays that a program in a process of its own finds in a file; `ValueError` where it cannot."
     now = Path(path).stat()
-    found = _read(program, package, str(path), (now.st_ino, now.st_size, now.st_mtime_ns), words)
+    file = program, package, str(path), (now.st_ino, now.st_size, now.st_mtime_ns), words
+    found = _known.pop(file) if file in _known else _read(*file)
+    _keep(file, found)
     if isinstance(found, str):
         raise ValueError(found)
     return dict(found)
 
 
-@lru_cache(maxsize=2)
+def _keep(file: tuple, found: dict[str, np.ndarray] | str) -> None:
+    "Keep what was found as the latest, and what was found before it as far as there is room; two always."
+    _known[file] = found
+    while len(_known) > 2 and sum(map(_bytes, _known.values())) > _KEPT:
+        del _known[next(iter(_known))]
+
+
+def _bytes(found: dict[str, np.ndarray] | str) -> int:
+    arrays = [] if isinstance(found, str) else found.values()
+    return 4096 + sum(a.nbytes for a in arrays)
+
+
 def _read(
     program: str, package: str, path: str, state: tuple[int, int, int], words: tuple[str, ...]
 ) -> dict[str, np.ndarray] | str:

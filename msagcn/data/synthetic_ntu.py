@@ -202,11 +202,9 @@ def names_of(
     setups=(1,), cameras=(1, 2, 3), performers=(1,), replications=(1, 2), actions=(1,)
 ) -> list[str]:
     "All names with these numbers, sorted."
-    names = sorted(
-        f'S{s:03}C{c:03}P{p:03}R{r:03}A{a:03}'
-        for s, c, p, r, a in product(setups, cameras, performers, replications, actions)
-    )
-    for n in names:
+    numbers = map(sorted, (setups, cameras, performers, replications, actions))
+    names = [f'S{s:03}C{c:03}P{p:03}R{r:03}A{a:03}' for s, c, p, r, a in product(*numbers)]
+    for n in names[:1] + names[-1:]:  # with the least and the largest of all numbers
         parse_name(n)
     return names
 

@@ -94,6 +94,11 @@ class LeanStageGraphConv(StageGraphConv):
         p = self.context_points(mean)  # (N, O, V)
         return ChannelContext.apply(p, channel_weights(self.context_weight, p.shape[1]))
 
+    def biases(self):
+        "On a CPU a channel's stand together in memory: else products by channel copy each."
+        b = super().biases()
+        return b if b.device.type != 'cpu' else b.t().contiguous().t()
+
     def mix(self, x, F_, gate, e):
         w = self.project.weight.view(3, self.c_out, -1)
         return aggregate(x, w, F_, gate, e, self.groups(x.device))

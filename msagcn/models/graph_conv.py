@@ -213,9 +213,12 @@ class StageGraphConv(nn.Module):
         `distributed.ranks.synchronise` replaces this method."""
         return R
 
+    def biases(self):  # (3, O)
+        return self.project.bias.view(3, -1)
+
     def constants(self, mean, F_, sums, means):  # (N, C, V); `graphs`
         "The gate `(N, O)`, and the summand `(N, O, V)` that follows it."
-        w, b = self.project.weight.view(3, self.c_out, -1), self.project.bias.view(3, -1)
+        w, b = self.project.weight.view(3, self.c_out, -1), self.biases()
         sums, means = sums[:, :, self.class_of], means[:, :, self.class_of]  # (3, N, O, V)
         e = torch.einsum('ko,knov->nov', b, sums)  # the bias, mixed by F
         pooled = torch.einsum('koc,ncv,knov->no', w, mean, means)
@@ -295,7 +298,7 @@ class FigureGraphConv(StageGraphConv):
         return (p[..., None] - p[:, :, None]).tanh()
 
     def constants(self, mean, F_):
-        w, b = self.project.weight.view(3, self.c_out, -1), self.project.bias.view(3, -1)
+        w, b = self.project.weight.view(3, self.c_out, -1), self.biases()
         F_ = F_[:, :, self.class_of]  # (3, N, O, V, V)
         if self.own_context is not None:
             F_ = F_ + self.own_context

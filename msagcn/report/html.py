@@ -95,6 +95,8 @@ def _run_papermill(notebook, out, parameters: dict) -> None:
         language='python',
         kernel_manager_class=_kernel_of_this_python(),
         progress_bar=False,
+        # written at its end: twice a cell, as usual, takes seconds with a report's figures
+        request_save_on_cell_execute=False,
         # else the kernel warns about TCP; figures with twice the points, for today's screens
         extra_arguments=['--log-level=ERROR', "--InlineBackend.figure_formats={'retina'}"],
     )
