@@ -189,19 +189,31 @@ def run(path: Path, write: bool) -> None:
     write_notebook(path, notebook)
 
 
+def compile_all() -> None:
+    "Compile what several notebooks call; without a compiler they go on without."
+    from msagcn.native import SOURCES, can_compile
+
+    can_compile(*SOURCES)
+
+
 def run_all(paths: list[Path], write: bool, n: int) -> list[Path]:
     "Run notebooks, n at a time; returns those that failed."
-    if len(paths) > 1:
-        for name in ('msagcn.report.explorer', 'torch._dynamo'):  # what many import, once
-            import_module(name)
     fork = multiprocessing.get_context('fork')
     waiting, running, failed = list(paths), {}, []
+
+    def begin(path, work, *args):
+        process = fork.Process(target=work, args=args)
+        process.start()
+        running[process.sentinel] = process, path
+
+    if len(paths) > 1:
+        begin(ROOT / 'msagcn/cpp', compile_all)
+        for name in ('msagcn.report.explorer', 'torch._dynamo'):  # what many import, once
+            import_module(name)
     while waiting or running:
         while waiting and len(running) < n:
             path = waiting.pop(0)
-            process = fork.Process(target=run, args=(path, write))
-            process.start()
-            running[process.sentinel] = process, path
+            begin(path, run, path, write)
         for sentinel in wait(list(running)):
             process, path = running.pop(sentinel)
             process.join()

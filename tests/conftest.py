@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import traceback
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -174,6 +175,17 @@ def of_few_blocks(model):
         model.blocks[i] = Through()
     model.blocks[7] = Through(2)  # the other one that halves the frames has twice the channels
     return model
+
+
+@pytest.fixture
+def in_memory(tmp_path):
+    "A folder in memory where possible: for thousands of small files, or a checkpoint every step."
+    memory = Path('/dev/shm')
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as d:
+        yield Path(d)
 
 
 @pytest.fixture(scope='session')

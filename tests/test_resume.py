@@ -10,8 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 import pytest
 from conftest import ROOT, TINY, pairs, sh
@@ -53,7 +51,6 @@ WAITS = [
 
 DRIVER = """
 import json, os, signal, struct, sys, time
-from pathlib import Path
 import torch._dynamo  # which an optimiser imports
 import msagcn.verbs, msagcn.experiments.run
 from msagcn.cli import main
@@ -111,19 +108,8 @@ def checkpoint(path):
     return [{k: v for k, v in row.items() if k != 'seconds'} for row in at['history']]
 
 
-@pytest.fixture
-def folder(tmp_path):
-    "A folder in memory where possible: every step of these runs is a checkpoint, which waits for the disk."
-    memory = Path('/dev/shm')
-    if not os.access(memory, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=memory) as d:
-        yield Path(d)
-
-
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork and SIGKILL')
-def test_killed_runs_end_in_the_same_bits(embedded, folder):
+def test_killed_runs_end_in_the_same_bits(embedded, in_memory):
     def argv(name):
         return [
             'train',
@@ -137,13 +123,13 @@ def test_killed_runs_end_in_the_same_bits(embedded, folder):
                     checkpoint_seconds=0,
                     test_every_epoch_from=3,
                     data_dir=embedded,
-                    runs_dir=folder / name / 'runs',
-                    reports_dir=folder / name / 'reports',
+                    runs_dir=in_memory / name / 'runs',
+                    reports_dir=in_memory / name / 'reports',
                 )
             ),
         ]
 
-    a, b = folder / 'killed', folder / 'alone'
+    a, b = in_memory / 'killed', in_memory / 'alone'
     helper = subprocess.Popen(
         [sys.executable, '-c', DRIVER, json.dumps([argv('killed'), str(a / 'runs' / RUN), WAITS])],
         env=os.environ | {'OMP_NUM_THREADS': '1'},
@@ -181,4 +167,4 @@ def test_killed_runs_end_in_the_same_bits(embedded, folder):
         assert (a / f'reports/runs/{RUN}/{part}_scores.npz').read_bytes() == (
             b / f'reports/runs/{RUN}/{part}_scores.npz'
         ).read_bytes()
-    assert not list(folder.rglob('*.part'))  # what a kill left is cleared by the next start
+    assert not list(in_memory.rglob('*.part'))  # what a kill left is cleared by the next start

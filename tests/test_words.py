@@ -161,9 +161,9 @@ def test_there_are_text_parameters():
 
 
 @pytest.mark.parametrize('verb, name', TEXTS)
-def test_a_text_is_used_as_typed_or_refused(verb, name, tmp_path):
+def test_a_text_is_used_as_typed_or_refused(verb, name, in_memory):
     "By the command, and in a YAML file: plain where YAML allows it, and in quotes."
-    free, file = (verb, name) in FREE, tmp_path / 'x.yaml'
+    free, file = (verb, name) in FREE, in_memory / 'x.yaml'
     for text in AWKWARD:
         parts = [text] if free or ',' not in text else [t.strip() for t in text.split(',')]
         if text == '[a]' and not free:
