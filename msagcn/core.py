@@ -145,9 +145,8 @@ def content_hash(
 
     h = hashlib.sha256()
     for part in parts:
-        if hasattr(
-            part, 'detach'
-        ):  # a tensor; PyTorch, which takes seconds to import, is not asked
+        # a tensor is known by its method: to import PyTorch for its class takes seconds
+        if hasattr(part, 'detach'):
             part = part.detach().cpu().contiguous().numpy()
         if isinstance(part, np.ndarray):
             h.update(f'{part.dtype.str}{part.shape}'.encode())

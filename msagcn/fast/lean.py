@@ -95,7 +95,7 @@ class LeanStageGraphConv(StageGraphConv):
         return ChannelContext.apply(p, channel_weights(self.context_weight, p.shape[1]))
 
     def biases(self):
-        "On a CPU a channel's stand together in memory: else products by channel copy each."
+        "On a CPU the three of a channel lie side by side, so that products by channel copy nothing."
         b = super().biases()
         return b if b.device.type != 'cpu' else b.t().contiguous().t()
 
