@@ -145,6 +145,7 @@ def test_readme_shows_rows_of_the_results():
             for r in long
             if r['model'] == models[row['network']]
             and len(r['streams'].split()) == number_of_streams
+            and r['held out'] != '–'  # where nobody was, nothing is chosen
         ]
         best = max(of_kind, key=lambda r: number(r['held out'].split()[0]))
         assert set(streams) == set(best['streams'].split())
