@@ -51,6 +51,7 @@ WAITS = [
 
 DRIVER = """
 import json, os, signal, struct, sys, time
+from pathlib import Path
 import torch._dynamo  # which an optimiser imports
 import msagcn.verbs, msagcn.experiments.run
 from msagcn.cli import main
