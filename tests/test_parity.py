@@ -232,7 +232,7 @@ def traces_as_one_graph(model):
 
 
 def test_a_training_step_of_the_readable_network_is_one_graph():
-    traces_as_one_graph(of_few_blocks(MSAGCN(4, UCLA20, 8, 2, width=40, seed=1)))
+    traces_as_one_graph(MSAGCN(4, UCLA20, 8, 2, width=40, seed=1))
 
 
 def test_the_readable_network_is_one_graph_in_evaluation():
