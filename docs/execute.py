@@ -37,6 +37,8 @@ IMAGE = 'image/png'
 HERE = {str(ROOT), tempfile.gettempdir(), str(Path.home())}  # folders that no output may name
 # those that take longest come first, so that at the end no core waits for one of them
 LONGEST = ['20_loop', '43_worth', '20_msagcn', '40_explorer']
+# imported once, before the processes begin
+IMPORTED_BY_MANY = ['msagcn.report.explorer', 'torch._dynamo', 'execnb.shell', 'fastcore.test']
 NUMBER = re.compile(r'[-+]?\d+\.?\d*(?:e[-+]?\d+)?')
 
 
@@ -208,7 +210,7 @@ def run_all(paths: list[Path], write: bool, n: int) -> list[Path]:
 
     if len(paths) > 1:
         begin(ROOT / 'msagcn/cpp', compile_all)
-        for name in ('msagcn.report.explorer', 'torch._dynamo'):  # what many import, once
+        for name in IMPORTED_BY_MANY:
             import_module(name)
     while waiting or running:
         while waiting and len(running) < n:

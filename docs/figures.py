@@ -97,8 +97,9 @@ def accuracies(table):
 
 
 def curves(runs):
-    "Training of the recorded joint streams on NW-UCLA."
+    "Training of the joint streams on NW-UCLA, by each recipe and no grid (their names have one dash more)."
     files = sorted(runs.glob('*-nw_ucla-*-joint-s1/history.csv'))
+    files = [f for f in files if f.parent.name.count('-') == 4]
     show_curves({f.parent.name: pd.read_csv(f) for f in files})
 
 

@@ -90,8 +90,11 @@ def crowd(tmp_path_factory):
     run = TrainParameters(frames=64, width=40, feed='whole', device='cpu')
     model = MSAGCN(60, NTU25, 64, 2, width=40)
     x = batch(fed_store(clips), torch.arange(2), 64)
-    for _ in range(20):
-        model.train()(x)  # statistics for BatchNorm; else the numbers explode
+    for m in model.modules():
+        if isinstance(m, torch.nn.modules.batchnorm._BatchNorm):
+            m.momentum = 1.0  # with the statistics of this batch, else the numbers explode
+    with torch.no_grad():
+        model.train()(x)
     calibrate(model, [x])
     save_weights(out / 'crowd.safetensors', run, clips, model)
     (out / 'crowd.html').write_text(
@@ -1021,12 +1024,15 @@ def test_the_widget_in_jupyterlab(browser, trained, embedded, tmp_path, shots):
         tab.wait_for_function(
             "document.querySelector('#jp-main-statusbar')?.innerText.includes('| Idle')",
             timeout=60000,
+            polling=200,
         )
         tab.wait_for_timeout(1000)  # else it asks which kernel
         tab.locator('.lm-MenuBar-itemLabel:text-is("Run")').click()
         tab.locator('.lm-Menu-itemLabel:text-is("Run All Cells")').click()
         tab.wait_for_function(
-            "document.querySelector('.mx')?.parentElement.explorer?.opened", timeout=60000
+            "document.querySelector('.mx')?.parentElement.explorer?.opened",
+            timeout=60000,
+            polling=200,  # by default each frame is drawn for it
         )
         x = "document.querySelector('.mx').parentElement.explorer"
 
@@ -1071,6 +1077,7 @@ def test_the_widget_in_jupyterlab(browser, trained, embedded, tmp_path, shots):
         tab.wait_for_function(
             "[...document.querySelectorAll('.jp-CodeCell')].at(-1).innerText.includes('chosen 6 3')",
             timeout=20000,
+            polling=200,
         )
         assert not errors
     finally:

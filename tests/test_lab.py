@@ -126,12 +126,16 @@ class Lab:
             except Exception:
                 time.sleep(0.5)
 
+    def wait(self, condition, seconds=60):
+        "Until it holds, asked five times a second; by default each frame is drawn for it."
+        self.tab.wait_for_function(condition, timeout=1000 * seconds, polling=200)
+
     def open(self, name):
         "Double-click a notebook in the file browser."
         self.tab.locator(f'.jp-DirListing-item[title^="Name: {name}.ipynb"]').dblclick()
         self.tab.wait_for_selector(f'{PANEL} .jp-CodeCell', timeout=60000)
-        self.tab.wait_for_function(f'/{name}\\.ipynb/.test({STATUS})', timeout=60000)
-        self.tab.wait_for_function(f'/\\| Idle/.test({STATUS})', timeout=60000)
+        self.wait(f'/{name}\\.ipynb/.test({STATUS})')
+        self.wait(f'/\\| Idle/.test({STATUS})')
         self.tab.wait_for_timeout(1000)  # else it asks which kernel
 
     def run_all(self):
@@ -146,9 +150,9 @@ class Lab:
         self.tab.locator('.lm-MenuBar-itemLabel:text-is("Run")').click()
         self.tab.locator('.lm-Menu-itemLabel:text-is("Run All Cells")').click()
         done = f'{PROMPTS}.every(p => parseInt(p.slice(1)) > {before})'
-        self.tab.wait_for_function(f'{done} || {ERRORS}.length', timeout=600000)
+        self.wait(f'{done} || {ERRORS}.length', seconds=600)
         assert not self.tab.evaluate(ERRORS), '\n'.join(self.tab.evaluate(ERRORS))
-        self.tab.wait_for_function(f'/\\| Idle/.test({STATUS})', timeout=60000)
+        self.wait(f'/\\| Idle/.test({STATUS})')
 
     def add_to_parameters(self, line):
         "Type a line at the end of the parameter cell."
