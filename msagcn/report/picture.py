@@ -73,7 +73,8 @@ def picture(
 ) -> Html:
     "A figure as an element of a page, vector unless that would be large."
     fig = np.ravel(axes)[0].figure
-    cells = sum(m.get_array().size for m in fig.findobj(QuadMesh))
+    drawn = [m for ax in fig.axes for m in ax.collections]
+    cells = sum(m.get_array().size for m in drawn if isinstance(m, QuadMesh))
     text = _svg(fig, alt) if vector and cells <= VECTOR_CELLS else ''
     if not text or len(text) > VECTOR_BYTES:
         text = _png(fig, alt)
