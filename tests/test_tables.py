@@ -427,10 +427,10 @@ def test_the_records_alone_make_the_tables(tmp_path):
     derived = tmp_path / 'results.csv'
     assert figures(tmp_path) == want  # no file at all
     cut = ''.join(given.splitlines(keepends=True)[:9])
-    for odd in (re.sub(r'\d\d\.\d\d', '11.11', given), cut, 'run_id\n'):
+    for odd in (re.sub(r'\b\d\d\.\d\d', '11.11', given), cut, 'run_id\n'):
         derived.write_text(odd)
         assert figures(tmp_path) == want
-    derived.write_text(re.sub(r'\d\d\.\d\d', '11.11', given))
+    derived.write_text(re.sub(r'\b\d\d\.\d\d', '11.11', given))
     for path in write_tables(tmp_path):
         assert path.read_text() == (REPORTS / f'tables/{path.name}').read_text(), path.name
     assert derived.read_text() == given
