@@ -14,6 +14,7 @@ from msagcn.data.synthetic import generate_clip
 from msagcn.models.graph import hop_distance, static_adjacency
 from msagcn.report.figures import COLOURS, draw_pose, show_curves, show_skeletons
 from msagcn.report.graph_figures import show_matrix
+from msagcn.report.measured import runs_on
 from msagcn.report.table_forms import read_back
 
 HAND, ELBOW = UCLA20.joints.index('right hand'), UCLA20.joints.index('right elbow')
@@ -97,10 +98,10 @@ def accuracies(table):
 
 
 def curves(runs):
-    "Training of the joint streams on NW-UCLA, by each recipe and no grid (their names have one dash more)."
-    files = sorted(runs.glob('*-nw_ucla-*-joint-s1/history.csv'))
-    files = [f for f in files if f.parent.name.count('-') == 4]
-    show_curves({f.parent.name: pd.read_csv(f) for f in files})
+    "Training of the joint streams on NW-UCLA, by the recipes of the result table."
+    ids = runs_on(runs.parent, 'nw_ucla').run_id
+    names = sorted(ids[ids.str.endswith('-joint-s1')])
+    show_curves({name: pd.read_csv(runs / name / 'history.csv') for name in names})
 
 
 def draw(folder, table, runs):

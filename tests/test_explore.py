@@ -60,6 +60,7 @@ def page(trained, embedded):
 @pytest.fixture(scope='module')
 def crowd(tmp_path_factory):
     "A page of NTU's size: five clips of two bodies, the second of which comes late, in ten layers."
+    from msagcn.bench.contenders import settle
     from msagcn.data.clips import Clips
     from msagcn.data.skeleton import NTU25
     from msagcn.experiments.train_parameters import TrainParameters
@@ -90,11 +91,8 @@ def crowd(tmp_path_factory):
     run = TrainParameters(frames=64, width=40, feed='whole', device='cpu')
     model = MSAGCN(60, NTU25, 64, 2, width=40)
     x = batch(fed_store(clips), torch.arange(2), 64)
-    for m in model.modules():
-        if isinstance(m, torch.nn.modules.batchnorm._BatchNorm):
-            m.momentum = 1.0  # with the statistics of this batch, else the numbers explode
     with torch.no_grad():
-        model.train()(x)
+        settle(model, x)  # else the numbers explode
     calibrate(model, [x])
     save_weights(out / 'crowd.safetensors', run, clips, model)
     (out / 'crowd.html').write_text(

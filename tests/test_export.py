@@ -14,6 +14,7 @@ from conftest import ROOT, of_few_blocks
 from safetensors import safe_open
 from torch import nn
 
+from msagcn.bench.contenders import settle
 from msagcn.core import MsagcnError
 from msagcn.data.clips import Clips, load_clips
 from msagcn.data.skeleton import UCLA20
@@ -49,11 +50,8 @@ def settled(model):
     Every BatchNorm (and the context) takes that batch's statistics as its running ones.
     """
     x = torch.rand(16, *model.shape, generator=torch.Generator().manual_seed(5)) * 2 - 1
-    for m in model.modules():
-        if isinstance(m, nn.modules.batchnorm._BatchNorm):
-            m.momentum = 1.0
     with torch.no_grad():
-        model.train()(x)
+        settle(model, x)
         # without training they are in the tens, and so is their rounding
         model.classify.weight /= model.eval()(x).std()
     return model
@@ -373,11 +371,8 @@ def trained(folder, feed, stream, bodies):
         device='cpu',
     )
     s, model = fed_store(clips, feed=feed), build_model(p, clips)
-    for m in model.modules():
-        if isinstance(m, nn.modules.batchnorm._BatchNorm):
-            m.momentum = 1.0
     with torch.no_grad():
-        model.train()(batch(s, torch.arange(3), 12, stream))
+        settle(model, batch(s, torch.arange(3), 12, stream))
     save_weights(folder / 'w.safetensors', p, clips, model.eval())
     return clips, s, *open_weights(folder / 'w.safetensors')
 

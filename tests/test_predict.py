@@ -10,6 +10,7 @@ import torch
 from conftest import SHARED, TINY, need, places
 from safetensors.torch import load_file
 
+from msagcn.bench.contenders import settle
 from msagcn.cli import main
 from msagcn.core import MsagcnError, content_hash
 from msagcn.data.clip_writer import save_clips
@@ -137,11 +138,8 @@ def settled(model, x):
 
     Its answers then differ from clip to clip.
     """
-    for m in model.modules():
-        if isinstance(m, torch.nn.modules.batchnorm._BatchNorm):
-            m.momentum = 1.0
     with torch.no_grad():
-        model.train()(x)
+        settle(model, x)
     return model.eval()
 
 
