@@ -79,7 +79,7 @@ def probabilities(
     lengths = np.unique(np.linspace(1, len(x), min(n, len(x))).round().astype(int)).tolist()
     beginnings = single_clip(clips, [x[:l] for l in lengths])
     s = fed_store(beginnings, next(model.parameters()).device, run.feed)
-    z = predict(model, s, range(len(lengths)), run.frames, run.stream, 16, run.test_clips)
+    z = predict(model, s, range(len(lengths)), run.frames, run.stream, test_clips=run.test_clips)
     z = z.astype(float)
     z = np.exp(z - z.max(1, keepdims=True))
     return lengths, z / z.sum(1, keepdims=True)

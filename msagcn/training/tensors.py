@@ -13,7 +13,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from ..core import MsagcnError, atomic_write, content_hash
 
@@ -75,8 +75,8 @@ def load_tensors(path, entry: str) -> tuple[dict[str, Tensor], dict]:  # on the 
     "Tensors and what is known of them; `Broken` if they are not what was written."
     about, stated = _stated(path, entry)
     try:
-        with safe_open(path, 'pt') as f:
-            tensors = {name: f.get_tensor(name) for name in f.keys()}
+        with safe_open(path, 'numpy') as f:
+            tensors = {name: from_numpy(f.get_tensor(name)) for name in f.keys()}
     except (OSError, SafetensorError, TypeError, ValueError, RuntimeError) as e:
         raise _not_ours(path, entry, e) from e
     if stated is not None and stated != checksum(tensors, about):
