@@ -8,6 +8,7 @@ another one each time (a duration); `#| slow` ones are not run. Paths name singl
 
 import argparse
 import base64
+import gc
 import io
 import json
 import multiprocessing
@@ -212,6 +213,7 @@ def run_all(paths: list[Path], write: bool, n: int) -> list[Path]:
         begin(ROOT / 'msagcn/cpp', compile_all)
         for name in IMPORTED_BY_MANY:
             import_module(name)
+        gc.freeze()  # what is imported stays: no process looks through it again
     while waiting or running:
         while waiting and len(running) < n:
             path = waiting.pop(0)

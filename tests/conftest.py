@@ -1,5 +1,6 @@
 """Shared by all tests: paths, a tiny prepared data set, and how to start our command and other tools."""
 
+import gc
 import io
 import os
 import shutil
@@ -20,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(__file__).resolve().parents[2] / 'shared'
 # no progress bars: stderr carries the messages that tests read
 os.environ.setdefault('MSAGCN_QUIET', '1')
+# imported modules and traced graphs are a million objects that stay; Python would look through them often
+gc.set_threshold(20_000, 20, 100)
 
 TINY = dict(frames=8, width=40, batch_size=8, epochs=1, warmup=0, val_subjects='[1]', device='cpu')
 
