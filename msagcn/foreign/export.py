@@ -177,17 +177,21 @@ def example_clips(model, N: int) -> torch.Tensor:  # (N, C, T, V, M) in [-1, 1)
 
 
 def _graph(model) -> torch.export.ExportedProgram:
-    "The graph of a model that only predicts, for any N, with BatchNorms folded into convolutions."
+    """The graph of a model that only predicts, for any N, with BatchNorms folded into convolutions.
+
+    Its nodes do not refer to source files, so that the same model gives the same file anywhere."""
     clips, sizes = example_clips(model, 2), {0: torch.export.Dim('N')}
-    return torch.export.export(fold(exchange(model, {})), (clips,), dynamic_shapes=(sizes,))
+    graph = torch.export.export(fold(exchange(model, {})), (clips,), dynamic_shapes=(sizes,))
+    for node in graph.graph.nodes:
+        node.meta.pop('stack_trace', None)
+    return graph
 
 
 @contextmanager
 def _quiet():
-    """Suppress the exporters' warnings, their logs and the source lines of nodes; errors are still raised.
-
-    Without source lines the same model gives the same file anywhere, in four fifths of the time."""
-    was = logging.root.manager.disable, fx.config.do_not_emit_stack_traces
+    "Suppress the exporters' warnings and logs, and the lines that they note; errors are still raised."
+    # earlier versions of PyTorch always look for the lines of source of each node, a fifth of the time
+    was = logging.root.manager.disable, getattr(fx.config, 'do_not_emit_stack_traces', False)
     logging.disable(logging.WARNING)
     fx.config.do_not_emit_stack_traces = True
     try:
