@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import fx
+from torch.fx import config as fx_config
 
 from ..core import MsagcnError, atomic_write, reading, seeded_generator
 from ..data.skeleton import skeleton_from, skeleton_note
@@ -191,16 +191,16 @@ def _graph(model) -> torch.export.ExportedProgram:
 def _quiet():
     "Suppress the exporters' warnings and logs, and the lines that they note; errors are still raised."
     # earlier versions of PyTorch always look for the lines of source of each node, a fifth of the time
-    was = logging.root.manager.disable, getattr(fx.config, 'do_not_emit_stack_traces', False)
+    was = logging.root.manager.disable, getattr(fx_config, 'do_not_emit_stack_traces', False)
     logging.disable(logging.WARNING)
-    fx.config.do_not_emit_stack_traces = True
+    fx_config.do_not_emit_stack_traces = True
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             yield
     finally:
         logging.disable(was[0])
-        fx.config.do_not_emit_stack_traces = was[1]
+        fx_config.do_not_emit_stack_traces = was[1]
 
 # %% ../../nbs/foreign/30_export.ipynb #5a50c88e
 def export_torch(
