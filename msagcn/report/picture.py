@@ -25,7 +25,7 @@ _VARIABLE = {
     **{to_hex(str(g)): 'ink3' for g in (0.6, 0.75, 0.8)},
     '#542788': 'violet',
 }
-VECTOR_BYTES = 200_000  # of an SVG, as of a large bitmap; a figure that would be larger becomes one
+VECTOR_BYTES = 200_000  # of an SVG; a figure that would be larger becomes a bitmap
 VECTOR_CELLS = 2500  # of heat maps; more are larger in any case, and need not be drawn to see it
 DPI = 96  # of a bitmap as it is shown; it has twice as many points
 
