@@ -170,6 +170,15 @@ class TrainParameters(Parameters):
         _USUAL.drop_axis, description='probability that a training clip loses one axis'
     )
     span: Share = Field(_USUAL.span, description='largest share that is cut off a training clip')
+    rotate: Annotated[float, Field(ge=0, le=180)] = Field(
+        _USUAL.rotate,
+        description='largest rotation of a training clip about the vertical, in degrees; '
+        "0: the feed's own, 60 for NW-UCLA and 15 for custom clips",
+    )
+    mix: Share = Field(
+        _USUAL.mix,
+        description='probability that a training clip is mixed with another by the same camera',
+    )
     seed: Seed = Field(_USUAL.seed, description='of first weights, order and augmentation')
     precision: Literal['fp32', 'bf16', 'fp16'] = Field(
         _USUAL.precision, description='of large tensors; bf16 and fp16 by autocast'

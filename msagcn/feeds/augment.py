@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STREAMS_OF_JOINTS', 'uniform', 'Augmentation', 'mirrored_joints', 'mirrored_joints_on',
            'mirrored', 'deformation', 'dropped_joints', 'dropped_axis', 'changed_joints', 'reduced',
-           'random_spans', 'cut', 'training_input']
+           'random_spans', 'cut', 'turned', 'training_input']
 
 # %% ../../nbs/feeds/21_augment.ipynb #a3900002
 from dataclasses import dataclass, replace
@@ -17,6 +17,7 @@ from torch import Tensor
 from ..core import MsagcnError, keyed_uniform
 from ..data.skeleton import Skeleton
 from .feeds import FedStore, batch
+from .own_frame import OWN_FEEDS
 from .streams import as_stream
 
 # %% ../../nbs/feeds/21_augment.ipynb #a3900005
@@ -45,6 +46,7 @@ class Augmentation:
     drop_joints: float = 0.0  # probability that a clip loses joints over a span of frames
     drop_axis: float = 0.0  # probability that a clip loses one axis
     span: float = 0.0  # largest share of a clip that is cut off
+    rotate: float = 0.0  # largest rotation about the vertical, degrees; 0: the feed's own
 
 # %% ../../nbs/feeds/21_augment.ipynb #a3900007
 def mirrored_joints(
@@ -168,6 +170,13 @@ def cut(s: FedStore, how: Augmentation, keys: tuple) -> FedStore:
     return replace(s, starts=starts, lengths=lengths)
 
 
+def turned(s: FedStore, degrees: float) -> FedStore:
+    "The data set with rotations about the vertical of up to so many degrees in training."
+    if s.feed != 'nw_ucla' and s.feed not in OWN_FEEDS:
+        raise MsagcnError(f'rotate: feed {s.feed} does not rotate about the vertical alone')
+    return replace(s, turn=degrees)
+
+
 # feeds whose streams are computed from the joints that they give
 STREAMS_OF_JOINTS = ('nw_ucla', 'ctr_gcn', 'whole', 'padded')
 
@@ -182,6 +191,8 @@ def training_input(
     how: Augmentation = Augmentation(),
 ) -> Tensor:  # (N, C, T, V, M)
     "Network input for training: the store's feed, changed by `how`."
+    if how.rotate:
+        s, how = turned(s, how.rotate), replace(how, rotate=0.0)
     if how.span:
         return _spans(s, clips, T, stream, seed, passes, how)
     keys = seed, passes, clips

@@ -219,7 +219,7 @@ def own_batch(
         times = cropped_times(s.lengths[clips], T, augment[0], passes, clips, 2)
     x, there = between_frames(s, clips, times)
     if augment is not None:
-        degrees = TURN * (2 * keyed_uniform(augment[0], passes, clips, 1) - 1)
+        degrees = (s.turn or TURN) * (2 * keyed_uniform(augment[0], passes, clips, 1) - 1)
         x = rotated(x, degrees, getattr(s, 'up', 'y'))
     x, path = x[..., :-1, :], x[..., -1, :]  # (N, T, M, V, C), (N, T, M, C)
     table, motion = STREAMS.get(stream, (None, False))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core import MsagcnError, keyed_integers
+from ..core import MsagcnError, keyed_integers, keyed_uniform
 from ..data.clips import Clips
 from ..data.skeleton import Skeleton, skeleton_from
 from .cpp_augment import rotated_clips
@@ -37,6 +37,7 @@ class ClipStore:
     own: bool = False  # custom clips, whose absent bodies have no motion
     longest: int = 0  # frames of the longest clip, read once
     names: tuple[str, ...] = ()  # of the clips, for messages
+    turn: float = 0.0  # largest rotation about the vertical in training, degrees; 0: the feed's own
 
     def __post_init__(self):
         self.longest = self.longest or int(max(self.lengths, default=0))
@@ -256,9 +257,7 @@ def batch(
     if s.channels != 'xyz':
         raise MsagcnError(f'feed: nw_ucla wants channels xyz, not {s.channels}')
     if augment is not None and _fits_cpp(s):
-        passes = torch.as_tensor(augment[1]).expand(len(clips))
-        x = rotated_clips(s.frames, s.starts, s.lengths, clips, T, augment[0], passes)
-        return as_stream(x, stream, s.skeleton)
+        return as_stream(_by_cpp(s, clips, T, augment), stream, s.skeleton)
     lengths = s.lengths[clips]
     # other devices than the CPU are not asked, which would wait for them
     longest = int(lengths.max()) if s.device.type == 'cpu' else s.longest
@@ -270,7 +269,8 @@ def batch(
         x = _seen_from(x, view_degrees(part[1])[part[0]])
     else:
         seed, passes = augment[0], torch.as_tensor(augment[1], device=s.device).expand(len(clips))
-        x = rotate_xy(_random_degrees(seed, passes, clips).to(x.dtype)).mT.bmm(x)
+        about = _random_degrees(seed, passes, clips, s.turn).to(x.dtype)
+        x = rotate_xy(about).mT.bmm(x)
         frames = random_frames(lengths, T, seed, passes, clips, 2)
     # rows of (N·C·L, M·V)
     rows = L * torch.arange(N * C, device=s.device).view(N, C, 1) + frames[:, None]
@@ -284,8 +284,15 @@ def batch(
 
 
 def _fits_cpp(s: ClipStore) -> bool:
-    "Whether the C++ augmentation can be used: on the CPU, in float32, without absent bodies."
-    return compiled(s.frames) and s.frames.dtype is s.dtype is torch.float and s.there is None
+    "Whether the C++ augmentation can be used: CPU, float32, no absent bodies, rotations as released."
+    usual = s.there is None and not s.turn
+    return usual and compiled(s.frames) and s.frames.dtype is s.dtype is torch.float
+
+
+def _by_cpp(s: ClipStore, clips, T: int, augment: tuple) -> Tensor:  # (N, C, T, V, M)
+    "Joints in training by the C++ augmentation."
+    passes = torch.as_tensor(augment[1]).expand(len(clips))
+    return rotated_clips(s.frames, s.starts, s.lengths, clips, T, augment[0], passes)
 
 
 def _whole_clips(s: ClipStore, clips, longest: int) -> Tensor:  # (N, longest, M, V, C)
@@ -300,7 +307,11 @@ def _seen_from(x: Tensor, degrees: float) -> Tensor:  # (N, C, any number) coord
     return rotate_xy(about).mT.bmm(x) if degrees else x
 
 
-def _random_degrees(seed, passes, clips) -> Tensor:  # (N, 2)
-    "Rotations about x and y, from -60 to 60 degrees."
+def _random_degrees(seed, passes, clips, turn: float) -> Tensor:  # (N, 2)
+    "Rotations about x and y, from -60 to 60 degrees; about y from -`turn` to `turn`, if it is stated."
     axes = torch.arange(2, device=passes.device)
-    return keyed_integers(121, seed, passes[:, None], clips[:, None], 1, axes) - 60
+    degrees = keyed_integers(121, seed, passes[:, None], clips[:, None], 1, axes) - 60
+    if not turn:
+        return degrees
+    about_y = turn * (2 * keyed_uniform(seed, passes, clips, 1, 1) - 1)
+    return torch.stack([degrees[:, 0].double(), about_y], 1)

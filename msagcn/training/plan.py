@@ -40,11 +40,13 @@ class Plan:
     clip_gradient: float = 0.0
     average: float = 0.0
     label_smoothing: float = 0.0
-    mirror: float = 0.0  # this and the next four: see `Augmentation`
+    mirror: float = 0.0  # this and the next five: see `Augmentation`
     deform: float = 0.0
     drop_joints: float = 0.0
     drop_axis: float = 0.0
     span: float = 0.0
+    rotate: float = 0.0
+    mix: float = 0.0
     seed: int = 1
     precision: str = 'fp32'
     compile: bool = False
@@ -61,8 +63,8 @@ class Plan:
         "Augmentation of the training input."
         from msagcn.feeds.augment import Augmentation
 
-        changes = self.mirror, self.deform, self.drop_joints, self.drop_axis, self.span
-        return Augmentation(*changes)
+        pieces = 'mirror', 'deform', 'drop_joints', 'drop_axis', 'span', 'rotate'
+        return Augmentation(**{k: getattr(self, k) for k in pieces})
 
 
 # of a plan by steps; like an epoch, each ends with a checkpoint and a row of the history

@@ -19,6 +19,7 @@ from ..distributed.ranks import average_gradients, mean_over_ranks, world
 from ..fast.cuda_graph import RECORDERS, CapturedStep, EpochInput
 from ..feeds.augment import training_input
 from ..feeds.feeds import FedStore
+from ..feeds.mixing import Mixed, Mixing, mixed
 from ..native import compiled_code
 from .average import Average
 from .checkpoint import Position, save_state
@@ -43,10 +44,13 @@ def balanced(labels: torch.Tensor) -> torch.Tensor:  # (n,) -> (classes,)
 class Steps:
     "Steps of a training, issued one by one."
 
-    def __init__(self, *, model, s: FedStore, plan: Plan, optimiser, scaler, weights=None):
+    def __init__(
+        self, *, model, s: FedStore, plan: Plan, optimiser, scaler, weights=None, mixing=None
+    ):
         self.model, self.s, self.plan = model, s, plan
         self.optimiser, self.scaler = optimiser, scaler
         self.weights = weights  # of classes; None: equal
+        self.mixing: Mixing | None = mixing
         self.average: Average | None = None  # of the weights, if one is kept
 
     def begin(self, clips, passes, loss: float, right: int) -> None:
@@ -87,14 +91,19 @@ class Steps:
         self.loss_sum += self.loss
         self.right += (right * size).round().long()
 
-    def input(self, clips, passes):  # (n,), (n,) -> (n, C, T, V, M), (n,)
+    def input(self, clips, passes):  # (n,), (n,) -> (n, C, T, V, M), (n,) or `Mixed`
         "Augmented clips and their labels."
+        if self.mixing is None:
+            return self._augmented(clips, passes), self.s.labels[clips]
+        others, share = self.mixing.draw(self.plan.seed, passes, clips)
+        x = mixed(self._augmented(clips, passes), self._augmented(others, passes), share)
+        return x, Mixed(self.s.labels[clips], self.s.labels[others], share)
+
+    def _augmented(self, clips, passes):
         plan = self.plan
+        how = plan.frames, plan.stream, plan.seed, passes, plan.augmentation
         with compiled_code(plan.compile):
-            x = training_input(
-                self.s, clips, plan.frames, plan.stream, plan.seed, passes, plan.augmentation
-            )
-        return x, self.s.labels[clips]
+            return training_input(self.s, clips, *how)
 
     def forward_backward(self, parts) -> torch.Tensor:  # pairs of input and labels -> (2,)
         """Add the gradients of the mean loss over equal parts to the parameters' gradients.
@@ -108,16 +117,24 @@ class Steps:
             logits = logits if logits.dtype == torch.double else logits.float()
             loss = self.loss_of(logits, y) / plan.accumulate
             self.scaler.scale(loss).backward()
-            sums += torch.stack([loss.detach().double(), (logits.argmax(1) == y).sum()])
+            labels = y.labels if isinstance(y, Mixed) else y
+            sums += torch.stack([loss.detach().double(), (logits.argmax(1) == labels).sum()])
         return sums
 
-    def loss_of(self, logits, y) -> torch.Tensor:  # (n, classes), (n,) -> ()
-        "Mean cross-entropy of clips, each times the weight of its class."
+    def loss_of(self, logits, y) -> torch.Tensor:  # (n, classes), (n,) or `Mixed` -> ()
+        "Mean cross-entropy of clips, each times the weight of its class; mixed ones of both labels."
+        if isinstance(y, Mixed):
+            of_both = self._losses(logits, y.labels), self._losses(logits, y.others)
+            return torch.lerp(*reversed(of_both), y.share.to(logits)).mean()
         smoothing = self.plan.label_smoothing
         if self.weights is None:
             return F.cross_entropy(logits, y, label_smoothing=smoothing)
+        return self._losses(logits, y).mean()
+
+    def _losses(self, logits, y):  # (n, classes), (n,) -> (n,)
+        smoothing = self.plan.label_smoothing
         each = F.cross_entropy(logits, y, label_smoothing=smoothing, reduction='none')
-        return (each * self.weights[y].to(each)).mean()
+        return each if self.weights is None else each * self.weights[y].to(each)
 
     def sums(self) -> Sums:
         "Totals of the epoch so far; waits for the device."
@@ -210,12 +227,14 @@ def steps_of(model, s: FedStore, clips, plan: Plan, optimiser, scaler) -> Steps:
     settings = dict(model=model, s=s, plan=plan, optimiser=optimiser, scaler=scaler)
     if plan.class_weights == 'balanced':
         settings['weights'] = balanced(s.labels[torch.as_tensor(clips, device=s.device)])
+    if plan.mix:
+        settings['mixing'] = Mixing(s, clips, plan.mix)
     if not plan.capture or s.device.type not in RECORDERS:
         return Steps(**settings)
     if world()[1] > 1:
         why = f'{world()[1]} processes share each step'
-    elif plan.optimiser != 'sgd' or plan.clip_gradient or plan.average:
-        why = 'adamw, clip_gradient and average are not recorded'
+    elif plan.optimiser != 'sgd' or plan.clip_gradient or plan.average or plan.mix:
+        why = 'adamw, clip_gradient, average and mix are not recorded'
     else:
         try:
             return CapturedSteps(**settings, clips=torch.as_tensor(clips, device=s.device))
