@@ -47,21 +47,14 @@ print(json.dumps(dict(nan=nan, checked=checked)))
 """
 
 COMPILED = """
-import json, os, re, subprocess, tempfile
+import json, re, subprocess, sys, tempfile
 from pathlib import Path
-import torch, triton
-from msagcn.bench import gpu_compile
-from msagcn.fast import gpu_launch
-gpu_compile.without_driver()
-seen = {}
-def note(kernel, grid, args, words):
-    seen[kernel.fn.__name__] = kernel, grid, args, words
-gpu_launch.watch = note
-gpu_compile.step_without_numbers('ntu', 128, torch.bfloat16)
+import triton
+from msagcn.bench.gpu_compile import _kernels_of_step, without_driver
+without_driver()
 tool = Path(triton.__file__).parent/'backends/nvidia/bin/cuobjdump'
-found = {}
-for name, (kernel, grid, args, words) in seen.items():
-    mock = [a.dtype if isinstance(a, torch.Tensor) else a for a in args]
+found = []
+for kernel, grid, mock, words in _kernels_of_step(sys.argv[1], int(sys.argv[2]), sys.argv[3]):
     made = kernel.warmup(*mock, grid=grid, **words)
     with tempfile.NamedTemporaryFile(suffix='.cubin') as f:
         f.write(made.asm['cubin'])
@@ -69,7 +62,9 @@ for name, (kernel, grid, args, words) in seen.items():
         command = [tool, '-res-usage', f.name]
         use = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     spilled = {k: int(re.search(k + r':(\\d+)', use)[1]) for k in ('STACK', 'LOCAL')}
-    found[name] = dict(shared=made.metadata.shared) | spilled
+    sizes = {k: v for k, v in words.items() if isinstance(v, int)}
+    name = dict(name=kernel.fn.__name__, sizes=sizes)
+    found.append(name | dict(shared=made.metadata.shared) | spilled)
 print(json.dumps(found))
 """
 
@@ -91,10 +86,10 @@ print(json.dumps(dict(counts=found, reads=reads)))
 """
 
 
-def last_line(script, tmp_path, **env):
+def last_line(script, tmp_path, *args, **env):
     "What a script prints last, as JSON; Triton's cache is its own."
     env = dict(TRITON_CACHE_DIR=str(tmp_path), TRITON_INTERPRET='0') | env
-    return json.loads(sh(sys.executable, '-c', script, **env).stdout.splitlines()[-1])
+    return json.loads(sh(sys.executable, '-c', script, *args, **env).stdout.splitlines()[-1])
 
 
 def test_numbers_are_those_of_pytorchs_operations(tmp_path):
@@ -114,9 +109,21 @@ def test_operators_are_as_registered_and_pass_nan_on(tmp_path):
         assert set(results.values()) == {'SUCCESS'}, (name, results)
 
 
-def test_kernels_compile_for_hopper_without_spilling(tmp_path):
-    "A launch with more shared memory than a program may have fails on the GPU only."
-    found = last_line(COMPILED, tmp_path)
+@pytest.mark.parametrize(
+    'step',
+    [
+        ('ntu', '128', 'bf16'),
+        ('nw_ucla', '64', 'bf16'),
+        ('nw_ucla', '64', 'fp32'),
+        ('ntu', '128', 'fp32'),
+    ],
+    ids=str,
+)
+def test_kernels_compile_for_hopper_without_spilling(tmp_path, step):
+    """Every kernel of a step in every size that it is started with.
+
+    A launch with more shared memory than a program may have fails on the GPU only."""
+    found = last_line(COMPILED, tmp_path, *step)
     some = {
         'mix_backward',
         'conv_backward',
@@ -124,10 +131,9 @@ def test_kernels_compile_for_hopper_without_spilling(tmp_path):
         'join_back_apply',
         'norm_back_apply',
     }
-    assert some <= set(found)
+    assert some <= {use['name'] for use in found}
     spill = lambda use: use['STACK'] or use['LOCAL'] or use['shared'] > 232448
-    wrong = {name: use for name, use in found.items() if spill(use)}
-    assert not wrong, wrong
+    assert not list(filter(spill, found))
 
 
 def committed(*step):

@@ -220,8 +220,8 @@ class Checks:
         self.time('ntu', 'bf16', 'literal')
         self.time('nw_ucla', 'bf16', 'literal')
         self.msg3d()
-        self.compiled('nw_ucla:64:fp32', 'nw_ucla:64:tf32', 'nw_ucla:64:tf32x3')
-        for kind in ('fp32', 'tf32', 'tf32x3'):
+        self.compiled('nw_ucla:64:fp32', 'nw_ucla:64:tf32', 'nw_ucla:64:ieee')
+        for kind in ('fp32', 'tf32', 'ieee'):
             self.time('nw_ucla', kind)
         self.profile('nw_ucla', 'fp32')
         self.time('nw_ucla', 'fp32', 'literal')

@@ -27,7 +27,7 @@ from ..models.msg3d import MSG3D
 KINDS = dict(
     fp32=torch.float32,
     tf32=torch.float32,
-    tf32x3=torch.float32,
+    ieee=torch.float32,
     bf16=torch.bfloat16,
     fp16=torch.float16,
     fp64=torch.float64,
@@ -38,12 +38,12 @@ KINDS = dict(
 def arithmetic(kind: str):
     """How float32 is multiplied within.
 
-    `tf32`: in TF32; `tf32x3`: in three products of it by our kernels; else exactly."""
+    `tf32`: in TF32; `ieee`: our kernels without tensor cores; else as they do by default."""
     backends = torch.backends.cuda.matmul, torch.backends.cudnn
     before, exact = [b.allow_tf32 for b in backends], gpu_launch.exact
     for b in backends:
         b.allow_tf32 = kind == 'tf32'
-    gpu_launch.exact = 'tf32x3' if kind == 'tf32x3' else 'ieee'
+    gpu_launch.exact = 'ieee' if kind == 'ieee' else 'tf32x3'
     try:
         yield
     finally:

@@ -155,7 +155,9 @@ def attend_backward(
 def _tiles(z, u, stride):
     "Constants of the kernels that take a clip."
     TP, VP = max(16, next_power_of_2(u.shape[2])), max(16, next_power_of_2(z.shape[3]))
-    tile = dict(TP=TP, VP=VP, B=VP * max(1, 4096 // (TP * VP)), num_warps=8)
+    numbers = 4096 if z.element_size() == 2 else 1024  # of a tile, as many as registers hold
+    few = max(1, min(4, numbers // (TP * VP)))  # channels
+    tile = dict(TP=TP, VP=VP, B=VP * few, num_warps=8)
     return branch_sizes(z, u, stride) | tile
 
 

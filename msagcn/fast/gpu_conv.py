@@ -88,7 +88,8 @@ def branch_sizes(z: Tensor, u: Tensor, stride: int) -> dict:
 
 def _conv_sizes(c, x):
     CP, OP = max(16, next_power_of_2(c)), max(16, next_power_of_2(2 * c))
-    return dict(CP=CP, OP=OP, B=128 if OP <= 64 else 64, **types(x), num_warps=8 if OP >= 64 else 4)
+    B = 128 if OP <= 64 else 128 // x.element_size()  # what shared memory and registers hold
+    return dict(CP=CP, OP=OP, B=max(16, B), **types(x), num_warps=8 if OP >= 64 else 4)
 
 
 def _tap_weights(gated, x):  # two (2c, c, 5, 1) -> (2, 5, 2c, c)

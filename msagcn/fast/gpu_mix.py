@@ -159,13 +159,11 @@ def mix_backward_op(
     dp, dF = torch.empty_like(p), x.new_empty(N, 3, S, 8, V, V, dtype=A)
     dgate, de = x.new_empty(N, 3, O, dtype=A), x.new_empty(O, N, V, dtype=A)
     db = x.new_empty(N, 3 * O, dtype=A)
-    launch(
-        mix_backward,
-        (3 * N * 8 * S,),
-        *(g, p, b, att, shared, gate, dp, dF, dgate, de, db),
-        N,
-        **_mix_sizes(x, w, att),
-    )
+    sizes = _mix_sizes(x, w, att)
+    if x.element_size() > 2:
+        sizes['TB'] = min(sizes['TB'], 32)  # frames that registers hold
+    tensors = g, p, b, att, shared, gate, dp, dF, dgate, de, db
+    launch(mix_backward, (3 * N * 8 * S,), *tensors, N, **sizes)
     del p
     dx, dw = pointwise_backward(dp, x, w)
     return dx, dw, db.sum(0).to(b.dtype), dF, dgate.sum(1), de
