@@ -185,8 +185,8 @@ class TrainParameters(Parameters):
     )
     compile: bool = Field(
         _USUAL.compile,
-        description='of msagcn, on a CPU: train by code that g++ compiles, '
-        'a third faster, not bit-identical to PyTorch',
+        description='of msagcn. On a CPU: train by code that g++ compiles, a third faster, not '
+        'bit-identical to PyTorch; on a GPU: blocks by torch.compile, in place of kernels',
     )
     tf32: bool = Field(
         _USUAL.tf32,

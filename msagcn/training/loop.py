@@ -73,7 +73,7 @@ class _Training:
             self.average = Average(model, plan.average)
         state = model, self.optimiser, self.scaler, self.average
         self.position = _resume(self.checkpoint, plan, *state)
-        self.plan = replace(plan, compile=plan.compile and _compilable(plan))
+        self.plan = replace(plan, compile=plan.compile and _compilable(plan, device))
         suited(model, self.plan, device)
         from_rank_0(model)
 
@@ -239,13 +239,15 @@ def _check_plan(plan: Plan, n: int, device: torch.device) -> None:
             f'more than {MOST_CLIPS:,}'
         )
     precision_context(plan, device)
-    if plan.compile and (device.type != 'cpu' or plan.precision != 'fp32'):
+    if plan.compile and device.type == 'cpu' and plan.precision != 'fp32':
         raise MsagcnError('compile: is for precision fp32 on a CPU; leave it out otherwise')
 
 
-def _compilable(plan: Plan) -> bool:
+def _compilable(plan: Plan, device: torch.device) -> bool:
     "Whether compiled code can do the work: BatchNorm over several processes has none."
-    return can_compile() and not (plan.sync_bn and world()[1] > 1)
+    if plan.sync_bn and world()[1] > 1:
+        return False
+    return device.type != 'cpu' or can_compile()
 
 
 def _resume(checkpoint, plan: Plan, model, optimiser, scaler, average) -> Position:

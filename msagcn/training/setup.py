@@ -56,6 +56,8 @@ def suited(
     device: torch.device,
 ) -> torch.nn.Module:  # the model itself
     "Give a model's layers the classes that train fastest on a device; weights and names stay."
+    if device.type == 'cuda' and plan.compile:
+        return exchange(model, importlib.import_module('msagcn.fast.blocks').BY_BLOCK)
     if device.type != 'cuda' or not plan.kernels:
         return exchange(model, FUSED if plan.compile else LEAN)
     if plan.hold:  # those layers take all BatchNorms to be in training
