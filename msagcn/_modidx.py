@@ -1422,6 +1422,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                             'msagcn/experiments/fusion.py'),
                                            'msagcn.experiments.fusion._each': ( 'experiments/fusion.html#_each',
                                                                                 'msagcn/experiments/fusion.py'),
+                                           'msagcn.experiments.fusion._fitted': ( 'experiments/fusion.html#_fitted',
+                                                                                  'msagcn/experiments/fusion.py'),
                                            'msagcn.experiments.fusion._folders': ( 'experiments/fusion.html#_folders',
                                                                                    'msagcn/experiments/fusion.py'),
                                            'msagcn.experiments.fusion._fusion_row': ( 'experiments/fusion.html#_fusion_row',

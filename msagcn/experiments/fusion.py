@@ -152,6 +152,18 @@ def _fusion_row(p: FuseParameters, t: _Together, source: str, weights, clean: np
     return {k: row[k] for k in FUSION_COLUMNS}
 
 
+def _fitted(p: FuseParameters, t: _Together) -> list[float] | None:
+    "Weights fitted on held-out clips, of these runs or of another recipe's; None without any."
+    if p.weights_of and (p.runs or len(t.val_labels)):
+        raise MsagcnError('weights_of: is for the streams of a recipe that holds nobody out')
+    if p.weights_of:
+        other = p.model_copy(update=dict(recipe=p.weights_of, weights_of=''))
+        t = _read_scores(other, _read_runs(other)[0])
+        if not len(t.val_labels):
+            raise MsagcnError(f'weights_of: {p.weights_of} holds nobody out either')
+    return fit_weights(t.val, t.val_labels) if len(t.val_labels) else None
+
+
 def fuse_streams(p: FuseParameters) -> pd.DataFrame:
     """Fuse the streams of a recipe, or any runs on one benchmark.
 
@@ -162,7 +174,7 @@ def fuse_streams(p: FuseParameters) -> pd.DataFrame:
     clean = ~np.isin(t.names, leaked)
     of_msagcn = _each(runs, 'model') == 'msagcn'
     choices = {
-        'held-out': fit_weights(t.val, t.val_labels) if len(t.val_labels) else None,
+        'held-out': _fitted(p, t),
         'equal': [1.0] * len(runs),
         'release': release_weights(p.benchmark, t.streams) if of_msagcn else None,
     }

@@ -89,6 +89,11 @@ class FuseParameters(Parameters):
         description='names or folders of runs, instead of recipe, model, streams and seed: '
         'for fusing several models',
     )
+    weights_of: Word | Literal[''] = Field(
+        '',
+        description='another recipe with these streams, on whose held-out clips the weights are fitted; '
+        'for runs that hold nobody out',
+    )
     reports_dir: str = Field('reports', description='recorded results')
 
 
