@@ -46,8 +46,8 @@ results: env  ## PRECOG 2016 again: MS-G3D, four folds of people, three seeds, a
 test: env  ## everything: notebooks as tests, then tests/
 	OMP_NUM_THREADS=1 python docs/execute.py  # as nbdev-test does, and whether they show what is kept in them
 	@# three on two cores, as some tests wait for a browser, a kernel or another process; in a test that trains by two
-	@# threads, one that waits for the other leaves its core to the rest; nobody
-	@# writes to a log, so none is collected
+	@# threads, one that waits for the other leaves its core to the rest;
+	@# no logs are collected, as nothing writes any
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive pytest -p no:logging -n 3 --dist loadfile --no-loadscope-reorder tests
 
 export: env  ## notebooks to msagcn/, formatted and cleaned

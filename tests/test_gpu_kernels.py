@@ -50,11 +50,11 @@ COMPILED = """
 import json, re, subprocess, sys, tempfile
 from pathlib import Path
 import triton
-from msagcn.bench.gpu_compile import _kernels_of_step, without_driver
+from msagcn.bench.gpu_compile import kernels_of_step, without_driver
 without_driver()
 tool = Path(triton.__file__).parent/'backends/nvidia/bin/cuobjdump'
 found = []
-for kernel, grid, mock, words in _kernels_of_step(sys.argv[1], int(sys.argv[2]), sys.argv[3]):
+for kernel, grid, mock, words in kernels_of_step(sys.argv[1], int(sys.argv[2]), sys.argv[3]):
     made = kernel.warmup(*mock, grid=grid, **words)
     with tempfile.NamedTemporaryFile(suffix='.cubin') as f:
         f.write(made.asm['cubin'])

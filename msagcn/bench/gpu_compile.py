@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'arithmetic', 'without_numbers', 'network', 'meta_step', 'step_without_numbers',
-           'without_driver', 'compile_kernels', 'compilers', 'compile_all', 'wait_all']
+           'without_driver', 'kernels_of_step', 'compile_kernels', 'compilers', 'compile_all',
+           'wait_all']
 
 # %% ../../nbs/bench/25_gpu_compile.ipynb #2faabe1e
 import contextlib
@@ -119,7 +120,7 @@ def without_driver() -> None:
     gpu.triton.runtime.driver.set_active(Offline())
 
 
-def _kernels_of_step(shape: str, batch: int, kind: str) -> list:
+def kernels_of_step(shape: str, batch: int, kind: str) -> list:
     "(kernel, grid, arguments with types in place of tensors, words), each once."
     seen = {}
 
@@ -140,7 +141,7 @@ def _kernels_of_step(shape: str, batch: int, kind: str) -> list:
 def compile_kernels(shape: str, batch: int, kind: str, first: int, every: int) -> int:
     "Compile some of a step's kernels for this machine's GPU, without starting any; how many."
     without_driver()
-    mine = _kernels_of_step(shape, batch, kind)[first::every]
+    mine = kernels_of_step(shape, batch, kind)[first::every]
     for kernel, grid, mock, words in mine:
         try:
             kernel.warmup(*mock, grid=grid, **words)

@@ -124,8 +124,8 @@ class Steps:
     def loss_of(self, logits, y) -> torch.Tensor:  # (n, classes), (n,) or `Mixed` -> ()
         "Mean cross-entropy of clips, each times the weight of its class; mixed ones of both labels."
         if isinstance(y, Mixed):
-            of_both = self._losses(logits, y.labels), self._losses(logits, y.others)
-            return torch.lerp(*reversed(of_both), y.share.to(logits)).mean()
+            own, others = self._losses(logits, y.labels), self._losses(logits, y.others)
+            return torch.lerp(others, own, y.share.to(logits)).mean()
         smoothing = self.plan.label_smoothing
         if self.weights is None:
             return F.cross_entropy(logits, y, label_smoothing=smoothing)
