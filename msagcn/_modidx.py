@@ -1432,6 +1432,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'msagcn/experiments/fusion.py'),
                                            'msagcn.experiments.fusion._read_scores': ( 'experiments/fusion.html#_read_scores',
                                                                                        'msagcn/experiments/fusion.py'),
+                                           'msagcn.experiments.fusion._scores_of': ( 'experiments/fusion.html#_scores_of',
+                                                                                     'msagcn/experiments/fusion.py'),
                                            'msagcn.experiments.fusion.fuse_streams': ( 'experiments/fusion.html#fuse_streams',
                                                                                        'msagcn/experiments/fusion.py'),
                                            'msagcn.experiments.fusion.fused_scores': ( 'experiments/fusion.html#fused_scores',

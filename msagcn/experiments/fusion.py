@@ -109,12 +109,14 @@ def _read_runs(p: FuseParameters) -> tuple[dict[str, dict], str]:
     return runs, data_hash
 
 
+def _scores_of(p: FuseParameters, part: str) -> tuple[list[str], np.ndarray, np.ndarray]:
+    "Names and labels of the clips of part `val` or `test`, and the runs' scores (runs, clips, classes)."
+    return align({str(f.record): load_scores(f.scores(part)) for f in _folders(p).values()})
+
+
 def _read_scores(p: FuseParameters, runs: dict[str, dict]) -> _Together:
-    folders = _folders(p).values()
-    held_out = {str(f.record): load_scores(f.scores('val')) for f in folders}
-    _, val_labels, val = align(held_out)
-    tested = {str(f.record): load_scores(f.scores('test')) for f in folders}
-    names, labels, test = align(tested)
+    _, val_labels, val = _scores_of(p, 'val')
+    names, labels, test = _scores_of(p, 'test')
     return _Together(
         runs=runs, val=val, val_labels=val_labels, test=test, names=names, labels=labels
     )
@@ -156,12 +158,14 @@ def _fitted(p: FuseParameters, t: _Together) -> list[float] | None:
     "Weights fitted on held-out clips, of these runs or of another recipe's; None without any."
     if p.weights_of and (p.runs or len(t.val_labels)):
         raise MsagcnError('weights_of: is for the streams of a recipe that holds nobody out')
+    labels, val = t.val_labels, t.val
     if p.weights_of:
         other = p.model_copy(update=dict(recipe=p.weights_of, weights_of=''))
-        t = _read_scores(other, _read_runs(other)[0])
-        if not len(t.val_labels):
+        _read_runs(other)
+        _, labels, val = _scores_of(other, 'val')
+        if not len(labels):
             raise MsagcnError(f'weights_of: {p.weights_of} holds nobody out either')
-    return fit_weights(t.val, t.val_labels) if len(t.val_labels) else None
+    return fit_weights(val, labels) if len(labels) else None
 
 
 def fuse_streams(p: FuseParameters) -> pd.DataFrame:
