@@ -46,6 +46,33 @@ checked = {k: torch.library.opcheck(f, args, test_utils=tests) for k, (f, args) 
 print(json.dumps(dict(nan=nan, checked=checked)))
 """
 
+NETWORK = """
+import json, sys
+import torch
+sys.path.insert(0, sys.argv[1])
+from conftest import of_few_blocks
+from msagcn.data.skeleton import UCLA20
+from msagcn.fast.gpu import GPU
+from msagcn.fast.lean import exchange
+from msagcn.models.msagcn import MSAGCN
+calls = set()
+class Calls(torch.utils._python_dispatch.TorchDispatchMode):
+    def __torch_dispatch__(self, f, types, args=(), kwargs=None):
+        if f.namespace == 'msagcn':
+            calls.add(f._schema.name)
+        return f(*args, **(kwargs or {}))
+found = []
+for table in ({}, GPU):
+    torch.manual_seed(1)
+    net = of_few_blocks(exchange(MSAGCN(3, UCLA20, 8, width=40), table)).double().train()
+    with torch.random.fork_rng(), Calls():
+        y = net(torch.randn(2, 3, 8, 20, 1, dtype=torch.double))
+        torch.nn.functional.cross_entropy(y, torch.tensor([0, 2])).backward()
+    found.append((y, torch.cat([p.grad.flatten() for p in net.parameters()])))
+errors = [((a - b).norm() / a.norm()).item() for a, b in zip(*found)]
+print(json.dumps(dict(errors=errors, calls=sorted(calls))))
+"""
+
 COMPILED = """
 import json, re, subprocess, sys, tempfile
 from pathlib import Path
@@ -107,6 +134,12 @@ def test_operators_are_as_registered_and_pass_nan_on(tmp_path):
     assert some <= set(found['checked'])
     for name, results in found['checked'].items():
         assert set(results.values()) == {'SUCCESS'}, (name, results)
+
+
+def test_a_network_of_kernels_is_the_readable_one(tmp_path):
+    "Logits and gradients of a block of each kind; tests/gpu_golden.py has the golden step, in half an hour."
+    found = last_line(NETWORK, tmp_path, str(ROOT / 'tests'), TRITON_INTERPRET='1')
+    assert max(found['errors']) < 1e-9 and len(found['calls']) > 5, found
 
 
 @pytest.mark.parametrize(
