@@ -205,17 +205,22 @@ def span(values, form='{:g}'):
     return '–'.join(ends)
 
 
+# of recipes that hold nobody out, what other runs they were chosen by
+CHOSEN_BY = dict(msg3d_own='camera 2, in other runs')
+
+
 def chosen(root):
     "For each recipe on NW-UCLA, whose clips it was chosen by, and on what its figures rest."
     rows = []
     for (model, recipe), same in runs(root).items():
         m = same[0]
-        held_out = ', '.join(map(str, m['val_subjects'])) or 'nobody'
+        people = ', '.join(map(str, m['val_subjects']))
+        held_out = f'person {people}' if people else CHOSEN_BY.get(recipe, 'nobody')
         rows.append(
             {
                 'recipe': f'`{recipe}`',
                 'network': NAMES[model],
-                'chosen by clips of person': held_out,
+                'chosen by clips of': held_out,
                 'then trained on': 'all training clips' if m['refit'] else 'the others',
                 'passes': span([r['epochs'] for r in same]),
                 'streams': str(len({r['stream'] for r in same})),

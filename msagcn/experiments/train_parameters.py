@@ -175,6 +175,11 @@ class TrainParameters(Parameters):
         description='largest rotation of a training clip about the vertical, in degrees; '
         "0: the feed's own, 60 for NW-UCLA and 15 for custom clips",
     )
+    tilt: Annotated[float, Field(ge=0, le=90)] = Field(
+        _USUAL.tilt,
+        description='largest rotation of a training clip about the horizontal axis of the image, in '
+        'degrees, with the feeds of custom clips',
+    )
     mix: Share = Field(
         _USUAL.mix,
         description='probability that a training clip is mixed with another by the same camera',

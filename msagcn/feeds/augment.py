@@ -47,6 +47,7 @@ class Augmentation:
     drop_axis: float = 0.0  # probability that a clip loses one axis
     span: float = 0.0  # largest share of a clip that is cut off
     rotate: float = 0.0  # largest rotation about the vertical, degrees; 0: the feed's own
+    tilt: float = 0.0  # largest rotation about a horizontal axis, degrees
 
 # %% ../../nbs/feeds/21_augment.ipynb #a3900007
 def mirrored_joints(
@@ -170,11 +171,13 @@ def cut(s: FedStore, how: Augmentation, keys: tuple) -> FedStore:
     return replace(s, starts=starts, lengths=lengths)
 
 
-def turned(s: FedStore, degrees: float) -> FedStore:
-    "The data set with rotations about the vertical of up to so many degrees in training."
-    if s.feed != 'nw_ucla' and s.feed not in OWN_FEEDS:
+def turned(s: FedStore, how: Augmentation) -> FedStore:
+    "The data set with rotations of up to so many degrees in training."
+    if how.rotate and s.feed != 'nw_ucla' and s.feed not in OWN_FEEDS:
         raise MsagcnError(f'rotate: feed {s.feed} does not rotate about the vertical alone')
-    return replace(s, turn=degrees)
+    if how.tilt and s.feed not in OWN_FEEDS:
+        raise MsagcnError(f'tilt: is for feeds {", ".join(OWN_FEEDS)}, not for {s.feed}')
+    return replace(s, turn=how.rotate, tilt=how.tilt)
 
 
 # feeds whose streams are computed from the joints that they give
@@ -191,8 +194,8 @@ def training_input(
     how: Augmentation = Augmentation(),
 ) -> Tensor:  # (N, C, T, V, M)
     "Network input for training: the store's feed, changed by `how`."
-    if how.rotate:
-        s, how = turned(s, how.rotate), replace(how, rotate=0.0)
+    if how.rotate or how.tilt:
+        s, how = turned(s, how), replace(how, rotate=0.0, tilt=0.0)
     if how.span:
         return _spans(s, clips, T, stream, seed, passes, how)
     keys = seed, passes, clips

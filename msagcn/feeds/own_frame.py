@@ -204,6 +204,16 @@ def _stream_of(x: Tensor, stream: str, skeleton: Skeleton) -> Tensor:
     return torch.cat([out, found_in_stream(found, stream, skeleton)], 1) if found.shape[1] else out
 
 
+def _seen_anew(s: ClipStore, x: Tensor, seed: int, passes: Tensor, clips: Tensor) -> Tensor:
+    "Clips rotated about the vertical, then tilted, each by random angles of its own."
+    up = getattr(s, 'up', 'y')
+    x = rotated(x, (s.turn or TURN) * (2 * keyed_uniform(seed, passes, clips, 1) - 1), up)
+    if not s.tilt:
+        return x
+    across = 'y' if up == 'x' else 'x'
+    return rotated(x, s.tilt * (2 * keyed_uniform(seed, passes, clips, 4) - 1), across)
+
+
 def own_batch(
     s: ClipStore,  # from `own_store`
     clips: Tensor,  # (N,) indices
@@ -219,8 +229,7 @@ def own_batch(
         times = cropped_times(s.lengths[clips], T, augment[0], passes, clips, 2)
     x, there = between_frames(s, clips, times)
     if augment is not None:
-        degrees = (s.turn or TURN) * (2 * keyed_uniform(augment[0], passes, clips, 1) - 1)
-        x = rotated(x, degrees, getattr(s, 'up', 'y'))
+        x = _seen_anew(s, x, augment[0], passes, clips)
     x, path = x[..., :-1, :], x[..., -1, :]  # (N, T, M, V, C), (N, T, M, C)
     table, motion = STREAMS.get(stream, (None, False))
     if table is None:

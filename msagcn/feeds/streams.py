@@ -38,6 +38,7 @@ class ClipStore:
     longest: int = 0  # frames of the longest clip, read once
     names: tuple[str, ...] = ()  # of the clips, for messages
     turn: float = 0.0  # largest rotation about the vertical in training, degrees; 0: the feed's own
+    tilt: float = 0.0  # largest rotation about a horizontal axis in training, degrees
 
     def __post_init__(self):
         self.longest = self.longest or int(max(self.lengths, default=0))

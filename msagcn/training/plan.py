@@ -40,12 +40,13 @@ class Plan:
     clip_gradient: float = 0.0
     average: float = 0.0
     label_smoothing: float = 0.0
-    mirror: float = 0.0  # this and the next five: see `Augmentation`
+    mirror: float = 0.0  # this and the next six: see `Augmentation`
     deform: float = 0.0
     drop_joints: float = 0.0
     drop_axis: float = 0.0
     span: float = 0.0
     rotate: float = 0.0
+    tilt: float = 0.0
     mix: float = 0.0
     seed: int = 1
     precision: str = 'fp32'
@@ -63,7 +64,7 @@ class Plan:
         "Augmentation of the training input."
         from msagcn.feeds.augment import Augmentation
 
-        pieces = 'mirror', 'deform', 'drop_joints', 'drop_axis', 'span', 'rotate'
+        pieces = 'mirror', 'deform', 'drop_joints', 'drop_axis', 'span', 'rotate', 'tilt'
         return Augmentation(**{k: getattr(self, k) for k in pieces})
 
 
