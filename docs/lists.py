@@ -232,7 +232,7 @@ def chosen(root):
 
 
 # variants of the grids of choice that differ in one thing from another one than `full`
-BESIDE = dict(views80='full80', scaled_views='scaled', figure_views='figure')
+BESIDE = dict(views80='full80', scaled_views='scaled', figure_views='figure', own_tilt='own')
 
 
 def tried(root):
@@ -272,6 +272,25 @@ def correct(folder):
     "Which held-out clips a run classifies correctly, in the order of their names."
     s = load_scores(folder / 'val_scores.npz')
     return (s.scores.argmax(1) == s.labels)[sorted(range(len(s.names)), key=s.names.__getitem__)]
+
+
+def tilted(root):
+    "What clips of camera 2 lose when they are tilted, by network; * where McNemar's p < 0.05."
+    t = pd.read_csv(root / 'reports/tilted.csv', keep_default_na=False)
+    rows = []
+    for run, own in t.groupby('run_id', sort=False):
+        first = own.iloc[0]
+        top1 = own.top1.map('{:.1f}'.format)
+        top1 = top1.where(own.p >= 0.05, top1 + ' *')
+        rows.append(
+            {
+                'feed': f'`{first.feed}`',
+                '`rotate`': f'{first.rotate:g}' if first.rotate else "the feed's, 60",
+                '`tilt`': f'{first.tilt:g}',
+                **dict(zip(own.degrees.map(lambda d: f'{d:+d}°' if d else '0°'), top1)),
+            }
+        )
+    return to_markdown(pd.DataFrame(rows))
 
 
 REPLACED = (

@@ -225,6 +225,7 @@ OF_TABLES = 'model', 'models', 'benchmark', 'set', 'table'
 OF_LISTS = (
     'recipe',
     'variant',
+    'feed',
     'network',
     'topology',
     'action',
@@ -271,11 +272,17 @@ def test_the_tables_are_those_in_reports(site):
 
 def test_the_lists_are_computed_from_reports(site):
     "Recipes, what held-out clips said, PRECOG's rows, worth, all copied clips, and what follows."
-    recipes, tried, precog, worth, copied, costs, again, published = page_rows(site, OF_LISTS)
+    recipes, tried, tilted, precog, worth, copied, costs, again, published = page_rows(
+        site, OF_LISTS
+    )
     results = [r for r in plain_rows('results.csv') if r['benchmark'] == 'nw_ucla' and r['top1']]
     assert sum(int(r['in all']) for r in recipes) == len(results) and len(costs) == len(recipes)
     choice = [r for r in plain_rows('selection.csv') if r['recipe'].startswith('choice/')]
     choice = [r for r in choice if r['benchmark'] == 'nw_ucla']
+    as_they_are = [r['top1'] for r in plain_rows('tilted.csv') if r['degrees'] == '0']
+    assert [float(r['0°']) for r in tilted] == pytest.approx(
+        list(map(float, as_they_are)), abs=0.06
+    )
     assert sorted(r['top-1'] for r in tried) == sorted(r['val_top1'] for r in choice)
     by_name = {(r['network'], r['variant'], r['held out']): float(r['top-1']) for r in tried}
     compared = [r for r in tried if r['beside'] != '–']
