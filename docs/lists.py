@@ -285,7 +285,7 @@ def tilted(root):
         rows.append(
             {
                 'feed': f'`{first.feed}`',
-                '`rotate`': f'{first.rotate:g}' if first.rotate else "the feed's, 60",
+                '`rotate`': f'{first.rotate:g}',
                 '`tilt`': f'{first.tilt:g}',
                 **dict(zip(own.degrees.map(lambda d: f'{d:+d}°' if d else '0°'), top1)),
             }
