@@ -13,13 +13,14 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import torch
 
 from msagcn.data.clips import load_clips, split
+from msagcn.experiments.results import append_row
 from msagcn.experiments.weights import load_weights
-from msagcn.feeds.feeds import batch, fed_store
+from msagcn.feeds.feeds import fed_store
+from msagcn.feeds.own_frame import rotated
+from msagcn.training.evaluate import predict
 from msagcn.training.statistics import mcnemar
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,18 +30,15 @@ TABLE = ROOT / 'reports/tilted.csv'
 
 def tilted(frames, degrees):  # (..., x y z)
     "Coordinates about a camera, rotated about its horizontal axis, x."
-    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    return frames @ np.array([[1, 0, 0], [0, c, s], [0, -s, c]])
+    return rotated(torch.from_numpy(frames)[None], torch.tensor([degrees]), 'x')[0].numpy()
 
 
-@torch.inference_mode()
 def right(net, about, clips, held_out, degrees):  # -> (n,) bool
     "Which held-out clips a network classifies correctly, tilted by so many degrees."
     s = fed_store(replace(clips, frames=tilted(clips.frames, degrees)), feed=about['feed'])
-    wanted = about['parameters']
-    parts = torch.from_numpy(held_out).split(64)
-    found = [net(batch(s, i, wanted['frames'], wanted['stream'])).argmax(1) for i in parts]
-    return torch.cat(found).numpy() == clips.labels[held_out]
+    p = about['parameters']
+    logits = predict(net, s, held_out, p['frames'], p['stream'], test_clips=p['test_clips'])
+    return logits.argmax(1) == clips.labels[held_out]
 
 
 def rows(file, data):
@@ -71,12 +69,9 @@ def main():
     parser.add_argument('--data', required=True, help='the prepared data set')
     args = parser.parse_args()
     for file in args.weights:
-        made = pd.DataFrame(rows(file, args.data), dtype=str)
-        print(made.to_string(index=False))
-        if TABLE.exists():
-            before = pd.read_csv(TABLE, dtype=str, keep_default_na=False)
-            made = pd.concat([before[~before.run_id.isin(made.run_id)], made])
-        made.to_csv(TABLE, index=False)
+        for row in rows(file, args.data):
+            append_row(TABLE, row, ['run_id', 'degrees'], replace=True)
+            print(*row.values())
 
 
 if __name__ == '__main__':
