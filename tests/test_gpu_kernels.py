@@ -23,16 +23,22 @@ found['branches, strided'] = compare('branches', strided, torch.float64, 'cpu')
 print(json.dumps(found))
 """
 
-CHECKED = """
-import json
+CALLS = """
+import json, sys
 import torch
-from msagcn.fast.gpu_forms import FORMS, Draw, Size
+calls = {}  # our operators by name: each, and the arguments of its first call
 class Calls(torch.utils._python_dispatch.TorchDispatchMode):
     def __torch_dispatch__(self, f, types, args=(), kwargs=None):
         if f.namespace == 'msagcn':
             calls.setdefault(f._schema.name, (f, args))
         return f(*args, **(kwargs or {}))
-size, calls, nan = Size(2, 8, 20, 5, 4), {}, {}
+"""
+
+CHECKED = (
+    CALLS
+    + """
+from msagcn.fast.gpu_forms import FORMS, Draw, Size
+size, nan = Size(2, 8, 20, 5, 4), {}
 for name in ('norm', 'pointwise', 'mean of frames', 'context', 'mix', 'branches'):
     first, *others = FORMS[name].make(size, Draw(torch.float64, 'cpu'))
     if name == 'branches':
@@ -45,22 +51,17 @@ tests = 'test_schema', 'test_faketensor', 'test_autograd_registration'
 checked = {k: torch.library.opcheck(f, args, test_utils=tests) for k, (f, args) in calls.items()}
 print(json.dumps(dict(nan=nan, checked=checked)))
 """
+)
 
-NETWORK = """
-import json, sys
-import torch
+NETWORK = (
+    CALLS
+    + """
 sys.path.insert(0, sys.argv[1])
 from conftest import of_few_blocks
 from msagcn.data.skeleton import UCLA20
 from msagcn.fast.gpu import GPU
 from msagcn.fast.lean import exchange
 from msagcn.models.msagcn import MSAGCN
-calls = set()
-class Calls(torch.utils._python_dispatch.TorchDispatchMode):
-    def __torch_dispatch__(self, f, types, args=(), kwargs=None):
-        if f.namespace == 'msagcn':
-            calls.add(f._schema.name)
-        return f(*args, **(kwargs or {}))
 found = []
 for table in ({}, GPU):
     torch.manual_seed(1)
@@ -72,6 +73,7 @@ for table in ({}, GPU):
 errors = [((a - b).norm() / a.norm()).item() for a, b in zip(*found)]
 print(json.dumps(dict(errors=errors, calls=sorted(calls))))
 """
+)
 
 COMPILED = """
 import json, re, subprocess, sys, tempfile
