@@ -232,7 +232,12 @@ def chosen(root):
 
 
 # variants of the grids of choice that differ in one thing from another one than `full`
-BESIDE = dict(views80='full80', scaled_views='scaled', figure_views='figure', own_tilt='own')
+BESIDE = dict(
+    views80='full80',
+    scaled_views='scaled',
+    figure_views='figure',
+    **dict.fromkeys('own_tilt own_first own_52 own_wide own_span own_mix'.split(), 'own'),
+)
 
 
 def tried(root):

@@ -184,6 +184,10 @@ class TrainParameters(Parameters):
         _USUAL.mix,
         description='probability that a training clip is mixed with another by the same camera',
     )
+    mend_labels: bool = Field(
+        False,
+        description='of NW-UCLA: train on the actions that 24 clips show whose names are exchanged',
+    )
     seed: Seed = Field(_USUAL.seed, description='of first weights, order and augmentation')
     precision: Literal['fp32', 'bf16', 'fp16'] = Field(
         _USUAL.precision, description='of large tensors; bf16 and fp16 by autocast'
@@ -300,6 +304,15 @@ class TrainParameters(Parameters):
         if together > 1 and info.data.get('nproc', 1) > 1:
             raise ValueError('runs that train together have one process, and nproc has several')
         return together
+
+    @field_validator('mend_labels')
+    @classmethod
+    def _names_are_exchanged_in_nw_ucla(cls, mend, info):
+        if mend and (info.data.get('benchmark') != 'nw_ucla' or info.data.get('classes')):
+            raise ValueError(
+                'is for all classes of nw_ucla, whose training part has exchanged names'
+            )
+        return mend
 
     @field_validator('windows')
     @classmethod
