@@ -5,6 +5,7 @@ import re
 
 import pandas as pd
 
+from msagcn.data.nw_ucla import CLASSES, parse_name
 from msagcn.experiments.reading import read_yaml
 from msagcn.experiments.results import results
 from msagcn.report.table_forms import to_markdown
@@ -293,6 +294,28 @@ def tilted(root):
                 '`rotate`': f'{first.rotate:g}',
                 '`tilt`': f'{first.tilt:g}',
                 **dict(zip(own.degrees.map(lambda d: f'{d:+d}°' if d else '0°'), top1)),
+            }
+        )
+    return to_markdown(pd.DataFrame(rows))
+
+
+def exchanged(root):
+    "Clips of one person and action by camera 2 that a network trained on camera 1 takes for another action."
+    run = root / 'reports/runs/msg3d-nw_ucla-choice-own_wide_camera2-joint-s1'
+    s, actions = load_scores(run / 'val_scores.npz'), list(CLASSES.values())
+    t = pd.DataFrame({'named': s.labels, 'answer': s.scores.argmax(1)})
+    t['person'] = [parse_name(name)[1] for name in s.names]
+    rows = []
+    for (person, named), group in t.groupby(['person', 'named']):
+        answers = group.answer.value_counts()
+        if answers.index[0] == named or 2 * answers.iloc[0] <= len(group):
+            continue
+        rows.append(
+            {
+                'person': str(person),
+                'named': actions[named],
+                'recognised as': actions[answers.index[0]],
+                'clips': f'{answers.iloc[0]} of {len(group)}',
             }
         )
     return to_markdown(pd.DataFrame(rows))

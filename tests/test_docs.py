@@ -17,6 +17,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from conftest import ROOT, sh
 
+from msagcn.data.nw_ucla import CLASSES, EXCHANGED
+
 NOTEBOOKS = [
     p.relative_to(ROOT / 'nbs').with_suffix('')
     for p in sorted((ROOT / 'nbs').glob('**/*.ipynb'))
@@ -229,6 +231,7 @@ OF_LISTS = (
     'network',
     'topology',
     'action',
+    'person',
     'a run of',
     'verdict',
     'data',
@@ -272,7 +275,7 @@ def test_the_tables_are_those_in_reports(site):
 
 def test_the_lists_are_computed_from_reports(site):
     "Recipes, what held-out clips said, PRECOG's rows, worth, all copied clips, and what follows."
-    recipes, tried, tilted, precog, worth, copied, costs, again, published = page_rows(
+    recipes, tried, tilted, precog, worth, copied, exchanged, costs, again, published = page_rows(
         site, OF_LISTS
     )
     results = [r for r in plain_rows('results.csv') if r['benchmark'] == 'nw_ucla' and r['top1']]
@@ -313,6 +316,13 @@ def test_the_lists_are_computed_from_reports(site):
     note = next((ROOT / 'reports/data').glob('nw_ucla-*.json'))
     names = {f'{r["action"]}_{n}_v03' for r in copied for n in r['person and take'].split()}
     assert names == set(json.loads(note.read_text())['leaked']) and len(names) == 95
+    taken = {(r['person'], r['named'], r['recognised as']) for r in exchanged}
+    each_other = {(p, a, b) for p, a, b in taken if (p, b, a) in taken}
+    assert each_other == {
+        (str(person), CLASSES[a], CLASSES[b])
+        for (person, _), pair in EXCHANGED.items()
+        for a, b in (pair, pair[::-1])
+    }
     runs = {r['run_id'] for r in plain_rows('verify.csv')}
     assert sum(int(r['in all']) for r in again) == len(runs)
     stated = plain_rows('published.csv')
