@@ -237,7 +237,7 @@ BESIDE = dict(
     views80='full80',
     scaled_views='scaled',
     figure_views='figure',
-    **dict.fromkeys('own_tilt own_first own_52 own_wide own_span own_mix'.split(), 'own'),
+    **dict.fromkeys('own_tilt own_first own_52 own_wide own_span own_mend'.split(), 'own'),
 )
 
 
@@ -271,7 +271,8 @@ def tried(root):
 
 def held_out(name):
     "Who is held out by the name of a recipe or a run of these grids: `camera 2`."
-    return ' '.join(re.search(r'_(person|camera)(\d+)', name).groups())
+    who, numbers = re.search(r'_(person|camera)(\d+)', name).groups()
+    return f'{who} {numbers}' if len(numbers) == 1 else f'{who}s {" ".join(numbers)}'
 
 
 def correct(folder):
