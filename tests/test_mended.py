@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED, need
+from conftest import ROOT, SHARED, need
 
 from msagcn.core import MsagcnError
-from msagcn.data.nw_ucla import EXCHANGED, parse_name, read_nw_ucla, shown_labels
+from msagcn.data.nw_ucla import CLASSES, EXCHANGED, parse_name, read_nw_ucla, shown_labels
 from msagcn.experiments.run import mended
 from msagcn.feeds.feeds import fed_store
+from msagcn.training.evaluate import load_scores
 
 SIT, STAND, HEAD = 4, 5, 3
 
@@ -68,3 +69,20 @@ def test_an_archive_with_other_clips_is_refused(clips):
     labels[i] = STAND
     with pytest.raises(MsagcnError, match='other clips'):
         shown_labels(replace(clips, labels=labels))
+
+
+def test_a_network_that_saw_neither_person_exchanges_their_actions_by_camera_2():
+    "By camera 1 it knows most clips by their names; by camera 2 it takes most for the other action."
+    run = 'reports/runs/msg3d-nw_ucla-choice-own_person45-joint-s1'
+    s = load_scores(need(ROOT / run / 'val_scores.npz', 'the run'))
+    assert set(s.subjects) == {4, 5}
+    answers = defaultdict(list)
+    for name, answer in zip(s.names, s.scores.argmax(1)):
+        label, subject, view = parse_name(name)
+        answers[subject, view, label].append(answer)
+    classes = list(CLASSES)
+    for (person, camera), pair in EXCHANGED.items():
+        a, b = map(classes.index, pair)
+        for named, other in ((a, b), (b, a)):
+            assert np.mean(np.array(answers[person, 1, named]) == named) > 0.8
+            assert np.mean(np.array(answers[person, camera, named]) == other) > 0.8
