@@ -3901,6 +3901,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                  'msagcn/training/setup.py'),
                                        'msagcn.training.setup.precision_context': ( 'training/setup.html#precision_context',
                                                                                     'msagcn/training/setup.py'),
+                                       'msagcn.training.setup.say_if_slow': ('training/setup.html#say_if_slow', 'msagcn/training/setup.py'),
                                        'msagcn.training.setup.set_rate': ('training/setup.html#set_rate', 'msagcn/training/setup.py'),
                                        'msagcn.training.setup.suited': ('training/setup.html#suited', 'msagcn/training/setup.py')},
             'msagcn.training.statistics': { 'msagcn.training.statistics._middle': ( 'training/statistics.html#_middle',

@@ -28,7 +28,13 @@ from .evaluate import predict, topk
 from .finite import all_finite, first_not_finite, guilty, named
 from .held import hold_still, to_training
 from .plan import Plan, epoch_order, learning_rate, rounds
-from .setup import keep_memory, make_optimiser, precision_context, suited
+from msagcn.training.setup import (
+    keep_memory,
+    make_optimiser,
+    precision_context,
+    say_if_slow,
+    suited,
+)
 from .steps import Steps, steps_of
 from .turns import pass_on
 
@@ -75,6 +81,8 @@ class _Training:
         self.position = _resume(self.checkpoint, plan, *state)
         self.plan = replace(plan, compile=plan.compile and _compilable(plan, device))
         suited(model, self.plan, device)
+        if world()[0] == 0:
+            say_if_slow(plan, device)
         from_rank_0(model)
 
     @property
