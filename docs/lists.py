@@ -7,7 +7,6 @@ import pandas as pd
 
 from msagcn.data.nw_ucla import CLASSES, parse_name
 from msagcn.experiments.reading import read_yaml
-from msagcn.experiments.results import results
 from msagcn.report.table_forms import to_markdown
 from msagcn.training.evaluate import load_scores
 from msagcn.training.statistics import mcnemar
@@ -17,7 +16,8 @@ NAMES = {'msagcn': 'MSA-GCN', 'msg3d': 'MS-G3D', '1-NN': 'nearest training clip'
 
 def recipes(root):
     "A row for each recipe in `params/`: the command that trains it, and how many runs of it are recorded."
-    done = results(root / 'reports')
+    measured = [pd.read_csv(root / f'reports/{t}.csv') for t in ('results', 'selection')]
+    done = pd.concat(measured)  # tested or not
     rows = []
     for file in sorted((root / 'params').glob('*.yaml')):
         p = read_yaml(file)
@@ -207,7 +207,7 @@ def span(values, form='{:g}'):
 
 
 # of recipes that hold nobody out, what other runs they were chosen by
-CHOSEN_BY = dict(msg3d_own='camera 2, in other runs')
+CHOSEN_BY = dict.fromkeys(('msg3d_own', 'msg3d_mended', 'msg3d_wide'), 'camera 2, in other runs')
 
 
 def chosen(root):

@@ -31,7 +31,7 @@ from ..training.statistics import correct, difference_interval, interval
 # %% ../../nbs/experiments/22_fusion.ipynb #7dcafdcc
 FUSION_COLUMNS = (
     'benchmark models recipe streams seed weights weights_from val_top1 top1 top1_clean n_test low high '
-    'gain gain_low gain_high runs'
+    'gain gain_low gain_high runs weights_of'
 ).split()
 MOST_FUSED = 8  # weights are searched on a grid of 5 for each
 
@@ -150,6 +150,7 @@ def _fusion_row(p: FuseParameters, t: _Together, source: str, weights, clean: np
         gain_low=gain[1],
         gain_high=gain[2],
         runs=' '.join(t.runs),
+        weights_of=p.weights_of if source == 'held-out' else '',
     )
     return {k: row[k] for k in FUSION_COLUMNS}
 
@@ -188,5 +189,5 @@ def fuse_streams(p: FuseParameters) -> pd.DataFrame:
             continue
         rows.append(_fusion_row(p, t, source, weights, clean))
         table = Path(p.reports_dir) / 'fusion.csv'
-        append_row(table, rows[-1], ['runs', 'weights_from'], replace=True)
+        append_row(table, rows[-1], ['runs', 'weights_from', 'weights_of'], replace=True)
     return pd.DataFrame(rows)

@@ -30,6 +30,12 @@ class SeedGroup:
     recipe: str
     streams: str
     rows: pd.DataFrame  # one for each seed, of the runs' records or of `fusion.csv`
+    weights_of: str = ''  # another recipe, on whose held-out clips weights were fitted
+
+    @property
+    def named(self) -> str:
+        "The recipe, and the other one whose held-out clips gave the weights."
+        return f'{self.recipe}, weights of {self.weights_of}' if self.weights_of else self.recipe
 
     @property
     def runs(self) -> list[str]:
@@ -56,11 +62,14 @@ def runs_on(reports_dir, benchmark: str, ablation: bool = False) -> pd.DataFrame
 
 
 def fusions_on(reports_dir, benchmark: str) -> pd.DataFrame:
-    "Rows of `fusion.csv` that name their runs; the latest of several with the same runs."
+    "Rows of `fusion.csv` that name their runs; the latest of several with the same source of weights."
     t = read_table(Path(reports_dir) / 'fusion.csv', benchmark)
     if not len(t) or 'runs' not in t:
         return pd.DataFrame()
-    return t[t.runs.notna()].drop_duplicates(['runs', 'weights_from'], keep='last')
+    if 'weights_of' not in t:
+        t['weights_of'] = ''
+    t.weights_of = t.weights_of.fillna('')
+    return t[t.runs.notna()].drop_duplicates(['runs', 'weights_from', 'weights_of'], keep='last')
 
 
 def run_groups(reports_dir, benchmark: str, ablation: bool = False) -> list[SeedGroup]:
@@ -75,16 +84,23 @@ def run_groups(reports_dir, benchmark: str, ablation: bool = False) -> list[Seed
 def fusion_groups(
     reports_dir, benchmark: str
 ) -> list[dict[str, SeedGroup]]:  # for each fusion: 'held-out', 'release', 'equal' -> its seeds
-    "The fusions on a benchmark, by where their weights are from; a group may have no rows."
+    """The fusions on a benchmark, by where their weights are from; a group may have no rows.
+
+    One whose weights were fitted twice, on clips of different recipes, is there twice."""
     fusions = fusions_on(reports_dir, benchmark)
     if not len(fusions):
         return []
-
-    sources = 'held-out', 'release', 'equal'
     groups = fusions.groupby(['models', 'recipe', 'streams'], sort=False)
+    return [by_source for key, rows in groups for by_source in _by_source(key, rows)]
+
+
+def _by_source(key, rows: pd.DataFrame) -> list[dict[str, SeedGroup]]:
+    "The rows of the same runs by their source of weights, once for each `weights_of`."
+    fitted = rows[rows.weights_from == 'held-out']
+    given = {s: SeedGroup(*key, rows[rows.weights_from == s]) for s in ('release', 'equal')}
     return [
-        {source: SeedGroup(*key, rows[rows.weights_from == source]) for source in sources}
-        for key, rows in groups
+        {'held-out': SeedGroup(*key, fitted[fitted.weights_of == of], of)} | given
+        for of in (fitted.weights_of.unique() if len(fitted) else [''])
     ]
 
 

@@ -127,7 +127,7 @@ def _result_row(reports_dir, figures, benchmark, group: SeedGroup) -> dict:
     "A row of runs or of a fusion, beside what is published."
     model, streams, rows = group.model, group.streams, group.rows
     row = _published_row(figures, benchmark, model, streams) | {
-        'recipe': group.recipe,
+        'recipe': group.named,
         'seeds': str(len(rows)),
         'difference': signed_text(_to_published(figures, benchmark, group)),
         'runs': ' '.join(group.runs),
@@ -164,6 +164,7 @@ FUSIONS = [
     'streams',
     'recipe',
     'fitted weights',
+    'on clips of',
     'held out',
     'all',
     '95 % of all',
@@ -223,6 +224,7 @@ def _fusion_row(reports_dir, benchmark, groups: dict[str, SeedGroup]) -> dict:
     if len(fitted.rows):
         name = f'{fitted.model} {fitted.streams} {fitted.recipe}'
         row['fitted weights'] = ' / '.join(dict.fromkeys(fitted.rows.weights))
+        row['on clips of'] = fitted.weights_of or fitted.recipe
         row |= accuracy_cells(reports_dir, fitted, name)
         row |= _gain_cells(reports_dir, fitted)
     return row
