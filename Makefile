@@ -39,9 +39,11 @@ demo: env  ## recordings of 12 people (PRECOG 2016, in the box) to a report (som
 	@echo "Open $(CURDIR)/demo/reports/precog.html"; echo "For commands of your own: . $(VENV)/bin/activate"
 
 RESULTS := -p data_dir results/data
+# where a processor has AVX2, the arithmetic that is the same on all that have it (docs/start.md)
+PORTABLE := $(shell grep -qsw avx2 /proc/cpuinfo && echo ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=COMPATIBLE OPENBLAS_CORETYPE=Haswell)
 results: env  ## PRECOG 2016 again: MS-G3D, four folds of people, three seeds, against reports/precog.csv (ten minutes on two cores)
 	msagcn prepare -p benchmark precog $(RESULTS)
-	msagcn crossval $(RESULTS) -p runs_dir results/runs -p reports_dir results/reports -p recorded reports/precog.csv
+	$(PORTABLE) msagcn crossval $(RESULTS) -p runs_dir results/runs -p reports_dir results/reports -p recorded reports/precog.csv
 
 test: env  ## everything: notebooks as tests, then tests/
 	OMP_NUM_THREADS=1 python docs/execute.py  # as nbdev-test does, and whether they show what is kept in them

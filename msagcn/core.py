@@ -258,6 +258,10 @@ def _no_device(name: str) -> MsagcnError:
     return MsagcnError(f"'{name}' is not one of cpu, cuda, cuda:N, auto", field='device')
 
 # %% ../nbs/00_core.ipynb #05ee1f86
+# by these PyTorch's libraries are held to older instructions, or to equal bits
+_HELD = 'ONEDNN_MAX_CPU_ISA', 'MKL_CBWR'
+
+
 def machine(device: torch.device) -> dict:
     "Environment of a run: versions, CPU, threads, device; JSON-serialisable."
     import numpy as np
@@ -270,13 +274,14 @@ def machine(device: torch.device) -> dict:
         )
     except (OSError, StopIteration):
         pass
+    held = [f'{k}={os.environ[k]}' for k in _HELD if k in os.environ]
     return dict(
         python=platform.python_version(),
         torch=torch.__version__,
         numpy=np.__version__,
         processor=name,
         threads=torch.get_num_threads(),
-        capability=torch.backends.cpu.get_cpu_capability(),
+        capability=' '.join([torch.backends.cpu.get_cpu_capability(), *held]),
         device=torch.cuda.get_device_name(device) if device.type == 'cuda' else 'cpu',
         **(dict(cuda=torch.version.cuda) if device.type == 'cuda' else {}),
     )

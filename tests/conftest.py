@@ -3,6 +3,7 @@
 import gc
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,14 @@ SHARED = Path(__file__).resolve().parents[2] / 'shared'
 os.environ.setdefault('MSAGCN_QUIET', '1')
 # imported modules and traced graphs are a million objects that stay; Python would look through them often
 gc.set_threshold(20_000, 20, 100)
+
+# the variables by which `make results` has the same bits on every processor with AVX2
+PORTABLE = dict(
+    pair.split('=')
+    for pair in re.search(r'^PORTABLE := .*echo (.*)\)$', (ROOT / 'Makefile').read_text(), re.M)[
+        1
+    ].split()
+)
 
 TINY = dict(frames=8, width=40, batch_size=8, epochs=1, warmup=0, val_subjects='[1]', device='cpu')
 

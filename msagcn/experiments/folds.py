@@ -253,22 +253,24 @@ def compare_tables(
 ) -> tuple[list[str], str]:  # what differs, a line each; what was compared, in words
     "The figures of two tables, digit by digit, or by the recorded intervals on another machine."
     both = recorded.merge(here, 'outer', on=_KEY, suffixes=('', ' here'), indicator=True)
-    kind, odd = other_kind(recorded, here), []
+    kind = other_kind(recorded, here)
+    alone, unequal, outside = [], [], []
     for r in both.to_dict('records'):
         name = ' '.join(filter(None, (r['model'], r['streams'], r['seed'] and f'seed {r["seed"]}')))
         if r['_merge'] != 'both':
-            odd.append(f'{name}: {"recorded" if r["_merge"] == "left_only" else "here"} alone')
-        elif kind and not float(r['low']) <= float(r['top1 here']) <= float(r['high']):
-            odd.append(f'{name}: top1 {r["top1 here"]}, recorded {r["low"]} to {r["high"]}')
-        elif not kind:
-            odd += [
-                f'{name}: {k} {r[f"{k} here"]}, recorded {r[k]}'
-                for k in _FIGURES
-                if r[k] != r[f'{k} here']
-            ]
-    if kind:
-        return odd, f'every accuracy within its recorded interval, on another {kind}'
-    return odd, f'every figure equal ({len(both)} rows)'
+            alone.append(f'{name}: {"recorded" if r["_merge"] == "left_only" else "here"} alone')
+            continue
+        unequal += [
+            f'{name}: {k} {r[f"{k} here"]}, recorded {r[k]}'
+            for k in _FIGURES
+            if r[k] != r[f'{k} here']
+        ]
+        if not float(r['low']) <= float(r['top1 here']) <= float(r['high']):
+            outside.append(f'{name}: top1 {r["top1 here"]}, recorded {r["low"]} to {r["high"]}')
+    if kind and unequal:
+        return alone + outside, f'every accuracy within its recorded interval, on another {kind}'
+    said = f'every figure equal ({len(both)} rows)'
+    return alone + unequal, f'{said}, on another {kind}' if kind else said
 
 # %% ../../nbs/experiments/28_folds.ipynb #97372def
 def in_folds(table: pd.DataFrame) -> pd.DataFrame:  # table: of text, as `folds_table` returns it
