@@ -101,8 +101,8 @@ OTHERS = [
 ]
 
 LISTS = (
-    'recipes strangers small_sets precog finetune validity real_time chosen tried tilted worth leaked '
-    'exchanged costs again published'
+    'recipes strangers small_sets precog redraws emulated finetune validity real_time chosen tried tilted '
+    'worth leaked exchanged costs again published'
 ).split()
 
 

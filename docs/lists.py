@@ -17,7 +17,7 @@ NAMES = {'msagcn': 'MSA-GCN', 'msg3d': 'MS-G3D', '1-NN': 'nearest training clip'
 def recipes(root):
     "A row for each recipe in `params/`: the command that trains it, and how many runs of it are recorded."
     measured = [pd.read_csv(root / f'reports/{t}.csv') for t in ('results', 'selection')]
-    done = pd.concat(measured)  # tested or not
+    done = pd.concat([*measured, runs_in_folds(root)])  # tested or not
     rows = []
     for file in sorted((root / 'params').glob('*.yaml')):
         p = read_yaml(file)
@@ -29,14 +29,15 @@ def recipes(root):
             command += ' -p benchmark NAME'
         if p.get('feed') == 'whole':
             command += ' -p data_dir data/msg3d'  # where DATA.md has it prepared
-        runs = ((done.recipe == p['recipe']) & (done.benchmark == p.get('benchmark'))).sum()
+        model = p.get('model', 'msagcn')
+        same = (done.recipe == p['recipe']) & (done.benchmark == p.get('benchmark'))
         rows.append(
             {
-                'model': p.get('model', 'msagcn'),
+                'model': model,
                 'benchmark': p.get('benchmark', 'any'),
                 'command': f'`{command} -p stream joint`',
                 'what it is': first.lstrip('# ').rstrip('.:'),
-                'recorded': str(runs or 'not run'),
+                'recorded': str((same & (done.model == model)).sum() or 'not run'),
             }
         )
     return to_markdown(pd.DataFrame(rows))
@@ -82,9 +83,23 @@ def small_sets(root):
     return to_markdown(pd.DataFrame(rows))
 
 
+def _precog_rows(root):
+    "What `msagcn crossval` recorded of PRECOG 2016, as text; the nearest training clip once."
+    both = [root / f'reports/precog{x}.csv' for x in ('', '_msagcn')]
+    t = pd.concat([pd.read_csv(f, dtype=str, keep_default_na=False) for f in both])
+    return t.drop_duplicates(['model', 'recipe', 'streams', 'seed'], ignore_index=True)
+
+
+def runs_in_folds(root):
+    "A row for each run of PRECOG 2016 in folds: those of one seed and stream."
+    t = _precog_rows(root).query('recipe != "" and not seed.str.contains(" ")')
+    t = t.query('not streams.str.contains(" ")')
+    return t.loc[t.index.repeat(t.folds.astype(int)), ['benchmark', 'model', 'recipe']]
+
+
 def precog(root):
     "PRECOG 2016: a row for each network and streams over all seeds, and for the nearest training clip."
-    t = pd.read_csv(root / 'reports/precog.csv', dtype=str, keep_default_na=False)
+    t = _precog_rows(root)
     rows = []
     for _, same in t.groupby(['model', 'streams'], sort=False):
         r = same.loc[same.seed.str.split().str.len().idxmax()]
@@ -101,6 +116,46 @@ def precog(root):
             }
         )
     return to_markdown(pd.DataFrame(rows))
+
+
+HELD = {
+    'own': 'nothing',
+    'onednn': 'AVX2: oneDNN',
+    'all': 'AVX2: PyTorch, oneDNN, MKL',
+}
+
+
+def redraws(root):
+    "What other bits do to the same seed: a row for each length and kind of instructions."
+    t = pd.read_csv(root / 'reports/redraws.csv')
+    rows = []
+    for (steps, processor, held), same in t.groupby(['steps', 'processor', 'held'], sort=False):
+        alone = same[~same.seed.str.contains(' ')]
+        rows.append(
+            {
+                'steps': steps,
+                'processor': processor,
+                'held to': HELD[held],
+                'top-1 by seed': ' '.join(f'{x:.2f}' for x in alone.top1),
+                'all seeds': f'{same.top1[same.seed.str.contains(" ")].item():.2f}',
+                'own training clips, lowest': f'{alone.train_top1.min():.2f}',
+            }
+        )
+    return to_markdown(pd.DataFrame(rows))
+
+
+def emulated(root):
+    "A short training by other processors, as QEMU emulates them: how many tensors are not bit-equal."
+    t = pd.read_csv(root / 'reports/emulated.csv', keep_default_na=False)
+    columns = {
+        'emulated processor': t.emulated,
+        'variables': t.variables.map(bool).map({True: 'set', False: 'not set'}),
+        'recipe': ['params/precog.yaml' + (f', {v}' if v else '') for v in t['values']],
+        'steps': t.steps,
+        'tensors that differ': [f'{r.differ} of {r.tensors}' for r in t.itertuples()],
+        'by at most': t.largest,
+    }
+    return to_markdown(pd.DataFrame(columns))
 
 
 WAYS = {

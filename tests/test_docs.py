@@ -229,6 +229,8 @@ OF_LISTS = (
     'variant',
     'feed',
     'network',
+    'steps',
+    'emulated processor',
     'topology',
     'action',
     'person',
@@ -275,9 +277,20 @@ def test_the_tables_are_those_in_reports(site):
 
 def test_the_lists_are_computed_from_reports(site):
     "Recipes, what held-out clips said, PRECOG's rows, worth, all copied clips, and what follows."
-    recipes, tried, tilted, precog, worth, copied, exchanged, costs, again, published = page_rows(
-        site, OF_LISTS
-    )
+    (
+        recipes,
+        tried,
+        tilted,
+        precog,
+        redraws,
+        emulated,
+        worth,
+        copied,
+        exchanged,
+        costs,
+        again,
+        published,
+    ) = page_rows(site, OF_LISTS)
     results = [r for r in plain_rows('results.csv') if r['benchmark'] == 'nw_ucla' and r['top1']]
     assert sum(int(r['in all']) for r in recipes) == len(results) and len(costs) == len(recipes)
     choice = [r for r in plain_rows('selection.csv') if r['recipe'].startswith('choice/')]
@@ -294,13 +307,19 @@ def test_the_lists_are_computed_from_reports(site):
         other = by_name[r['network'], r['beside'], r['held out']]
         assert float(r['gain']) == pytest.approx(float(r['top-1']) - other, abs=0.06)
         assert 0 < float(r['p']) <= 1
-    top1 = {(r['model'], r['streams'], r['seed']): r['top1'] for r in plain_rows('precog.csv')}
+    in_folds = plain_rows('precog.csv') + plain_rows('precog_msagcn.csv')
+    top1 = {(r['model'], r['streams'], r['seed']): r['top1'] for r in in_folds}
     assert len(precog) == len({k[:2] for k in top1}) and {r['streams'] for r in precog} >= {
         'joint',
         'bone',
         'joint bone',
     }
     assert {r['top-1 of 70 clips'] for r in precog} <= set(top1.values())
+    by_seed = [x for r in redraws for x in [*r['top-1 by seed'].split(), r['all seeds']]]
+    assert by_seed == [f'{float(r["top1"]):.2f}' for r in plain_rows('redraws.csv')]
+    assert [r['tensors that differ'].split()[0] for r in emulated] == [
+        r['differ'] for r in plain_rows('emulated.csv')
+    ]
     trained = [r for r in plain_rows('facts/worth.csv') if r['part'] == 'as trained']
     assert [r['as trained'] for r in worth] == [r['top1'] for r in trained]
     uniform = {
