@@ -26,12 +26,8 @@ os.environ.setdefault('MSAGCN_QUIET', '1')
 gc.set_threshold(20_000, 20, 100)
 
 # the variables by which `make results` has the same bits on every processor with AVX2
-PORTABLE = dict(
-    pair.split('=')
-    for pair in re.search(r'^PORTABLE := .*echo (.*)\)$', (ROOT / 'Makefile').read_text(), re.M)[
-        1
-    ].split()
-)
+_held = re.search(r'^PORTABLE := .*echo (.*)\)$', (ROOT / 'Makefile').read_text(), re.M)[1]
+PORTABLE = dict(pair.split('=') for pair in _held.split())
 
 TINY = dict(frames=8, width=40, batch_size=8, epochs=1, warmup=0, val_subjects='[1]', device='cpu')
 
