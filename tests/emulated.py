@@ -27,6 +27,7 @@ from msagcn.experiments.results import append_row
 
 RECIPE = str(ROOT / 'params/precog.yaml')
 TABLE = ROOT / 'reports/emulated.csv'
+KEY = ['processor', 'emulated', 'variables', 'values', 'steps']
 EMULATED = 'EPYC-Milan', 'Haswell'
 
 
@@ -71,7 +72,7 @@ def main():
                     **differences(expected, trained(d, values, variables, emulated)),
                     torch=here['torch'],
                 )
-                append_row(TABLE, row, list(row)[:5], replace=True)
+                append_row(TABLE, row, KEY, replace=True)
                 print(*row.values())
 
 
